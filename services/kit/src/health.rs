@@ -1,0 +1,196 @@
+//! Liveness and readiness: what the process is, what each store's state is, what is missing. Stores are asked
+//! in the background, for ever, with backoff; a request for `/ready` only reads what is known.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::StatusCode;
+use serde::Serialize;
+use tracing::{info, warn};
+
+use crate::ServiceInfo;
+
+/// What losing a store does to readiness; as in the manifest's `on_loss`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnLoss {
+    /// Stays ready (200), and says `degraded`.
+    Degrade,
+    /// Turns not ready (503).
+    NotReady,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Up,
+    Down,
+    Unconfigured,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Check {
+    state: State,
+    on_loss: OnLoss,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// The state of a service, shared by its routes and its background checks.
+#[derive(Debug, Clone)]
+pub struct Health(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    info: ServiceInfo,
+    missing: Vec<String>,
+    draining: AtomicBool,
+    checks: Mutex<BTreeMap<&'static str, Check>>,
+}
+
+/// `/ready`'s answer.
+#[derive(Debug, Serialize)]
+pub struct Readiness {
+    status: &'static str,
+    service: &'static str,
+    missing: Vec<String>,
+    checks: BTreeMap<&'static str, serde_json::Value>,
+}
+
+/// How often a store that answers is asked.
+const EVERY: Duration = Duration::from_secs(2);
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
+
+impl Health {
+    /// A service whose required settings `missing` are absent.
+    pub fn new(info: ServiceInfo, missing: Vec<String>) -> Self {
+        Health(Arc::new(Inner { info, missing, draining: AtomicBool::new(false), checks: Mutex::default() }))
+    }
+
+    /// A store that is needed, but whose setting is absent.
+    pub fn unconfigured(&self, store: &'static str, on_loss: OnLoss) {
+        self.set(store, Check { state: State::Unconfigured, on_loss, detail: None });
+    }
+
+    /// Asks a store for ever, in the background. `ask` is given 3 s; its error goes to the log, a plain word to
+    /// the answer.
+    pub fn watch<F, Fut, E>(&self, store: &'static str, on_loss: OnLoss, ask: F)
+    where
+        F: Fn() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), E>> + Send,
+        E: std::fmt::Display + Send,
+    {
+        self.set(store, Check { state: State::Down, on_loss, detail: Some("not asked yet".to_owned()) });
+        let health = self.clone();
+        tokio::spawn(async move {
+            let mut backoff = FIRST_BACKOFF;
+            loop {
+                let answer = tokio::time::timeout(PATIENCE, ask()).await;
+                let error = match answer {
+                    Ok(Ok(())) => None,
+                    Ok(Err(error)) => Some(error.to_string()),
+                    Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
+                };
+                health.note(store, on_loss, error.as_deref());
+                let pause = if error.is_some() { backoff } else { EVERY };
+                backoff = if error.is_some() { (backoff * 2).min(LONGEST_BACKOFF) } else { FIRST_BACKOFF };
+                tokio::time::sleep(pause).await;
+            }
+        });
+    }
+
+    /// Whether the store answered when it was last asked.
+    pub fn is_up(&self, store: &str) -> bool {
+        self.checks().get(store).is_some_and(|check| check.state == State::Up)
+    }
+
+    fn note(&self, store: &'static str, on_loss: OnLoss, error: Option<&str>) {
+        let was_up = self.is_up(store);
+        match error {
+            None if !was_up => info!(store, "store is up"),
+            Some(error) if was_up => warn!(store, error, "store is lost"),
+            Some(error) => tracing::debug!(store, error, "store is still down"),
+            None => {}
+        }
+        let state = if error.is_some() { State::Down } else { State::Up };
+        self.set(store, Check { state, on_loss, detail: error.map(|_| "does not answer".to_owned()) });
+    }
+
+    fn set(&self, store: &'static str, check: Check) {
+        self.checks().insert(store, check);
+    }
+
+    fn checks(&self) -> MutexGuard<'_, BTreeMap<&'static str, Check>> {
+        self.0.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on not ready: the process was told to end.
+    pub(crate) fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn info(&self) -> ServiceInfo {
+        self.0.info
+    }
+
+    /// Status and body of `/ready`.
+    pub fn readiness(&self) -> (StatusCode, Json<Readiness>) {
+        let checks = self.checks().clone();
+        let lost = |effect| checks.values().any(|check| check.state != State::Up && check.on_loss == effect);
+        let (code, status) = if self.0.draining.load(Ordering::Relaxed) {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining")
+        } else if !self.0.missing.is_empty() || lost(OnLoss::NotReady) {
+            (StatusCode::SERVICE_UNAVAILABLE, "not-ready")
+        } else if lost(OnLoss::Degrade) {
+            (StatusCode::OK, "degraded")
+        } else {
+            (StatusCode::OK, "ready")
+        };
+        let checks = checks.into_iter().map(|(store, check)| (store, serde_json::json!(check))).collect();
+        let body = Readiness { status, service: self.0.info.name, missing: self.0.missing.clone(), checks };
+        (code, Json(body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(missing: &[&str]) -> Health {
+        let info = ServiceInfo { name: "x", version: "1", revision: "r", about: "", port: 1 };
+        Health::new(info, missing.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    fn status(health: &Health) -> (u16, &'static str) {
+        let (code, Json(body)) = health.readiness();
+        (code.as_u16(), body.status)
+    }
+
+    #[test]
+    fn readiness_follows_what_each_loss_means() {
+        let health = health(&[]);
+        assert_eq!(status(&health), (200, "ready"));
+        health.unconfigured("cache", OnLoss::Degrade);
+        assert_eq!(status(&health), (200, "degraded"));
+        health.unconfigured("database", OnLoss::NotReady);
+        assert_eq!(status(&health), (503, "not-ready"));
+        health.note("database", OnLoss::NotReady, None);
+        assert_eq!(status(&health), (200, "degraded"));
+        health.drain();
+        assert_eq!(status(&health), (503, "draining"));
+    }
+
+    #[test]
+    fn a_missing_setting_is_not_ready_and_is_named() {
+        let health = health(&["JWT_SECRET"]);
+        assert_eq!(status(&health), (503, "not-ready"));
+        assert_eq!(health.readiness().1.0.missing, ["JWT_SECRET"]);
+    }
+}

@@ -1,0 +1,31 @@
+//! What every service shares: settings, telemetry, health, metrics, serving and draining, the self-probe,
+//! problem responses and the upstream client. Nothing here knows a service or a store by name.
+//!
+//! A service's `main` is one call:
+//! ```no_run
+//! # struct Config;
+//! # fn read(_: &mut kit::Settings) -> Config { Config }
+//! # async fn assemble(_: Config, _: kit::Health) -> axum::Router { axum::Router::new() }
+//! fn main() -> std::process::ExitCode {
+//!     kit::main(kit::service_info!(8000), read, assemble)
+//! }
+//! ```
+
+pub mod health;
+mod info;
+mod launch;
+mod metrics;
+mod probe;
+mod problem;
+mod serve;
+mod settings;
+mod telemetry;
+pub mod upstream;
+
+pub use health::{Health, OnLoss};
+pub use info::{Revision, ServiceInfo};
+pub use launch::main;
+pub use problem::{Problem, Result};
+pub use serve::with_common_routes;
+pub use settings::{Secret, Settings};
+pub use telemetry::{RequestIds, current_ids};

@@ -1,0 +1,183 @@
+//! The self-probe: `healthcheck` asks the service itself, `probe` asks others from inside its network. Images
+//! hold no shell and no curl, so the binary brings both.
+
+use std::fmt;
+use std::io::{ErrorKind, Write};
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpStream, lookup_host};
+
+use crate::settings::Common;
+
+/// What asking an address came to.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Open(Duration),
+    Refused,
+    Timeout,
+    Unresolved,
+    Closed(String),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    text: String,
+    http: bool,
+    host: String,
+    port: u16,
+}
+
+impl Target {
+    /// `tcp://host:port` or `http://host:port[/path]`.
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}': expected tcp://host:port or http://host:port[/path]");
+        let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+        let http = match scheme {
+            "http" => true,
+            "tcp" => false,
+            _ => return Err(wrong()),
+        };
+        let authority = rest.split('/').next().unwrap_or_default();
+        let (host, port) = authority.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().map_err(|_| wrong())?;
+        if host.is_empty() {
+            return Err(wrong());
+        }
+        Ok(Target { text: text.to_owned(), http, host: host.to_owned(), port })
+    }
+
+    async fn ask(&self, limit: Duration) -> Answer {
+        let begun = Instant::now();
+        match tokio::time::timeout(limit, self.connect_and_get(limit)).await {
+            Ok(Ok(())) => Answer::Open(begun.elapsed()),
+            Ok(Err(answer)) => answer,
+            Err(_) => Answer::Timeout,
+        }
+    }
+
+    async fn connect_and_get(&self, limit: Duration) -> Result<(), Answer> {
+        let found = lookup_host((self.host.trim_matches(['[', ']']), self.port)).await;
+        let addresses: Vec<_> = found.map_err(|_| Answer::Unresolved)?.collect();
+        let mut last = Answer::Unresolved;
+        let mut reached = None;
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(_) => {
+                    reached = Some(address);
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => last = Answer::Refused,
+                Err(error) if error.kind() == ErrorKind::TimedOut => last = Answer::Timeout,
+                Err(error) => last = Answer::Closed(error.to_string()),
+            }
+        }
+        let address = reached.ok_or(last)?;
+        if !self.http {
+            return Ok(());
+        }
+        let client = reqwest::Client::builder().no_proxy().timeout(limit).resolve(&self.host, address).build();
+        let client = client.map_err(|error| Answer::Closed(error.to_string()))?;
+        match client.get(&self.text).send().await {
+            Ok(response) if response.status().is_success() => Ok(()),
+            Ok(response) => Err(Answer::Closed(format!("status {}", response.status().as_u16()))),
+            Err(error) if error.is_timeout() => Err(Answer::Timeout),
+            Err(error) => Err(Answer::Closed(error.to_string())),
+        }
+    }
+}
+
+/// One line of `probe`'s output.
+struct Line<'a>(&'a str, &'a Answer);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            Answer::Open(took) => write!(f, "open {} {}ms", self.0, took.as_millis()),
+            Answer::Refused => write!(f, "refused {}", self.0),
+            Answer::Timeout => write!(f, "timeout {}", self.0),
+            Answer::Unresolved => write!(f, "unresolved {}", self.0),
+            Answer::Closed(why) => write!(f, "closed {} {why}", self.0),
+        }
+    }
+}
+
+/// `probe [--timeout-ms N] <target>...`: asks all at once, prints a line each in the order given. True when all
+/// are open.
+///
+/// # Errors
+/// Wrong usage, in words.
+pub(crate) async fn probe(arguments: &[String]) -> Result<bool, String> {
+    let (limit, targets) = parse(arguments)?;
+    let asked: Vec<_> = targets
+        .into_iter()
+        .map(|target| {
+            tokio::spawn(async move {
+                let answer = target.ask(limit).await;
+                (target.text, answer)
+            })
+        })
+        .collect();
+    let mut all_open = true;
+    for task in asked {
+        let (text, answer) = task.await.map_err(|error| error.to_string())?;
+        all_open &= matches!(answer, Answer::Open(_));
+        let _ = writeln!(std::io::stdout(), "{}", Line(&text, &answer));
+    }
+    Ok(all_open)
+}
+
+fn parse(arguments: &[String]) -> Result<(Duration, Vec<Target>), String> {
+    let mut limit = Duration::from_secs(1);
+    let mut targets = Vec::new();
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        if word == "--timeout-ms" {
+            let value = words.next().and_then(|value| value.parse().ok());
+            limit = Duration::from_millis(value.ok_or("--timeout-ms: expected a number of milliseconds")?);
+        } else {
+            targets.push(Target::parse(word)?);
+        }
+    }
+    if targets.is_empty() {
+        return Err("probe: expected at least one target".to_owned());
+    }
+    Ok((limit, targets))
+}
+
+/// `healthcheck`: whether this service, as it is set, answers `/live` with 200.
+pub(crate) async fn healthcheck(common: &Common) -> bool {
+    let host = match common.host.as_str() {
+        "0.0.0.0" => "127.0.0.1",
+        "::" | "[::]" => "[::1]",
+        host => host,
+    };
+    let target = Target::parse(&format!("http://{host}:{}/live", common.port));
+    let Ok(target) = target else { return false };
+    matches!(target.ask(Duration::from_secs(2)).await, Answer::Open(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_checked() {
+        let target = Target::parse("http://own.data:8001/ready").unwrap();
+        assert_eq!((target.http, target.host.as_str(), target.port), (true, "own.data", 8001));
+        for wrong in ["data:8001", "ftp://x:1", "tcp://x", "tcp://:1", "tcp://x:port"] {
+            assert!(Target::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_kind_of_answer_is_told_apart() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ask = async |text: String| Target::parse(&text).unwrap().ask(Duration::from_millis(300)).await;
+        assert!(matches!(ask(format!("tcp://127.0.0.1:{port}")).await, Answer::Open(_)));
+        assert_eq!(ask(format!("http://127.0.0.1:{port}/")).await, Answer::Timeout, "accepts, but never answers");
+        drop(listener);
+        assert_eq!(ask(format!("tcp://127.0.0.1:{port}")).await, Answer::Refused);
+        assert_eq!(ask("tcp://no-such-name.invalid:1".to_owned()).await, Answer::Unresolved);
+    }
+}

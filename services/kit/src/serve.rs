@@ -1,0 +1,126 @@
+//! The common routes and layers, listening, and the orderly end: ready turns 503, requests in flight finish
+//! within `DRAIN_TIMEOUT`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use crate::settings::Common;
+use crate::{Health, Problem, metrics, telemetry};
+
+/// How long a name to listen on may take to appear (a container's network comes up beside it).
+const NAME_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A service's own routes with the routes and layers that all services have.
+pub fn with_common_routes(own: Router, health: &Health, common: &Common) -> Router {
+    let probes = Router::new()
+        .route("/live", get(live))
+        .route("/health", get(live))
+        .route("/healthz", get(live))
+        .route("/startup", get(live))
+        .route("/ready", get(ready))
+        .route("/readyz", get(ready))
+        .route("/version", get(version))
+        .with_state(health.clone())
+        .route("/metrics", get(metrics::page));
+    own.merge(probes)
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", "no such resource"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "the resource has no such method")
+        })
+        .layer(DefaultBodyLimit::max(common.body_limit_bytes))
+        .layer(from_fn_with_state(common.request_timeout, within))
+        .layer(from_fn(metrics::measure))
+        .layer(from_fn(telemetry::trace))
+}
+
+async fn live(State(health): State<Health>) -> Response {
+    let info = health.info();
+    Json(json!({ "status": "healthy", "service": info.name, "version": info.version })).into_response()
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    health.readiness().into_response()
+}
+
+async fn version(State(health): State<Health>) -> Response {
+    let info = health.info();
+    Json(json!({ "name": info.name, "version": info.version, "revision": info.revision })).into_response()
+}
+
+/// A request has `REQUEST_TIMEOUT` to produce its answer's head.
+async fn within(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::unavailable("REQUEST_TIMEOUT", "the request took too long", "deadline passed").into_response(),
+    }
+}
+
+/// Serves until told to end.
+///
+/// # Errors
+/// The address cannot be bound, or its name does not resolve in time.
+pub(crate) async fn serve(router: Router, health: Health, common: &Common) -> Result<(), String> {
+    let address = resolve(&common.host, common.port).await?;
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    info!(%address, version = health.info().version, revision = health.info().revision, "listening");
+    let (told, mut end) = tokio::sync::watch::channel(false);
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+        told_to_end().await;
+        health.drain();
+        info!("draining");
+        told.send_replace(true);
+    });
+    let limit = common.drain_timeout;
+    let late = async {
+        // The sender lives as long as the server does: an error means that serving has ended already.
+        let _ = end.wait_for(|told| *told).await;
+        tokio::time::sleep(limit).await;
+    };
+    tokio::select! {
+        served = serving => served.map_err(|error| format!("serving failed: {error}"))?,
+        () = late => warn!(limit_s = limit.as_secs(), "requests still in flight were dropped"),
+    }
+    info!("ended");
+    Ok(())
+}
+
+/// The address to listen on: a number as it is; a name by looking it up until it appears.
+pub(crate) async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let error = match tokio::net::lookup_host((host, port)).await {
+            Ok(mut found) => match found.next() {
+                Some(address) => return Ok(address),
+                None => "it has no address".to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        if begun.elapsed() > NAME_PATIENCE {
+            return Err(format!("HOST: cannot resolve '{host}': {error}"));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        warn!("signals cannot be received; only SIGKILL will end this process");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

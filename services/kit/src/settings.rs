@@ -1,0 +1,220 @@
+//! Settings from the environment, or from a file named by `<NAME>_FILE`. Faults are collected, not thrown:
+//! a service reports all of them at once. What is absent is noted, so that readiness can name it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A value that must not be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Secret(value.into())
+    }
+
+    /// The value itself, for the one place that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A reader of settings that remembers what was malformed and what was missing.
+pub struct Settings {
+    lookup: Box<dyn Fn(&str) -> Option<String>>,
+    faults: Vec<String>,
+    missing: Vec<String>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("faults", &self.faults).field("missing", &self.missing).finish()
+    }
+}
+
+impl Settings {
+    /// Reads from the process's environment.
+    pub fn from_env() -> Self {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// Reads from anything that knows names, for tests.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
+        Settings { lookup: Box::new(lookup), faults: Vec::new(), missing: Vec::new() }
+    }
+
+    /// An optional setting. An empty value counts as absent.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        let direct = (self.lookup)(name).filter(|value| !value.is_empty());
+        let file = (self.lookup)(&format!("{name}_FILE")).filter(|path| !path.is_empty());
+        match (direct, file) {
+            (Some(_), Some(_)) => {
+                self.fault(name, "set together with its _FILE; set one of them");
+                None
+            }
+            (None, Some(path)) => match std::fs::read_to_string(&path) {
+                Ok(text) => Some(text.trim_end_matches(['\n', '\r']).to_owned()).filter(|text| !text.is_empty()),
+                Err(error) => {
+                    self.fault(&format!("{name}_FILE"), format!("cannot read {path}: {error}"));
+                    None
+                }
+            },
+            (direct, None) => direct,
+        }
+    }
+
+    /// A setting without which the service lives but is not ready.
+    pub fn required(&mut self, name: &str) -> Option<String> {
+        let faults = self.faults.len();
+        let value = self.text(name);
+        if value.is_none() && self.faults.len() == faults {
+            self.missing.push(name.to_owned());
+        }
+        value
+    }
+
+    /// A secret without which the service lives but is not ready.
+    pub fn required_secret(&mut self, name: &str) -> Option<Secret> {
+        self.required(name).map(Secret)
+    }
+
+    /// An absolute `http://` address of another service, without a trailing slash; required.
+    pub fn required_url(&mut self, name: &str) -> Option<String> {
+        let value = self.required(name)?;
+        let host = value.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        match host.filter(|host| !host.is_empty() && !host.contains(char::is_whitespace)) {
+            Some(host) => Some(format!("http://{host}")),
+            None => {
+                self.fault(name, format!("expected an address such as http://host:port, got '{value}'"));
+                None
+            }
+        }
+    }
+
+    /// A setting with a default. `expected` completes "expected ...".
+    pub fn parsed<T: FromStr>(&mut self, name: &str, default: T, expected: &str) -> T {
+        let Some(text) = self.text(name) else { return default };
+        match text.trim().parse() {
+            Ok(value) => value,
+            Err(_) => {
+                self.fault(name, format!("expected {expected}, got '{text}'"));
+                default
+            }
+        }
+    }
+
+    /// Whole seconds, written `30` or `30s`, at least 1.
+    pub fn seconds(&mut self, name: &str, default: u64) -> Duration {
+        let Some(text) = self.text(name) else { return Duration::from_secs(default) };
+        match text.trim().trim_end_matches('s').parse::<u64>() {
+            Ok(seconds @ 1..=86_400) => Duration::from_secs(seconds),
+            _ => {
+                self.fault(name, format!("expected seconds from 1 to 86400, got '{text}'"));
+                Duration::from_secs(default)
+            }
+        }
+    }
+
+    /// Notes that a setting is malformed.
+    pub fn fault(&mut self, name: &str, what: impl fmt::Display) {
+        self.faults.push(format!("{name}: {what}"));
+    }
+
+    /// Every malformed setting, a line each.
+    pub fn faults(&self) -> &[String] {
+        &self.faults
+    }
+
+    /// Every required setting that is absent.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+}
+
+/// The settings that every service has.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// The address or name to listen on.
+    pub host: String,
+    pub port: u16,
+    pub drain_timeout: Duration,
+    pub request_timeout: Duration,
+    pub body_limit_bytes: usize,
+    pub log_level: String,
+}
+
+impl Common {
+    /// `HOST` `PORT` `DRAIN_TIMEOUT` `REQUEST_TIMEOUT` `BODY_LIMIT` `LOG_LEVEL`.
+    pub fn read(settings: &mut Settings, default_port: u16) -> Self {
+        let port = settings.parsed("PORT", default_port, "a port from 1 to 65535");
+        if port == 0 {
+            settings.fault("PORT", "expected a port from 1 to 65535, got '0'");
+        }
+        let log_level = settings.text("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
+        if !["error", "warn", "info", "debug", "trace"].contains(&log_level.as_str()) {
+            settings.fault("LOG_LEVEL", format!("expected error, warn, info, debug or trace, got '{log_level}'"));
+        }
+        Common {
+            host: settings.text("HOST").unwrap_or_else(|| "0.0.0.0".to_owned()),
+            port,
+            drain_timeout: settings.seconds("DRAIN_TIMEOUT", 30),
+            request_timeout: settings.seconds("REQUEST_TIMEOUT", 30),
+            body_limit_bytes: settings.parsed("BODY_LIMIT", 10 * 1024 * 1024, "a number of bytes"),
+            log_level,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &'static [(&'static str, &'static str)]) -> Settings {
+        Settings::from_lookup(move |name| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned()))
+    }
+
+    #[test]
+    fn every_fault_is_kept() {
+        let mut settings = settings(&[("PORT", "x"), ("DRAIN_TIMEOUT", "soon"), ("LOG_LEVEL", "loud")]);
+        Common::read(&mut settings, 8000);
+        assert_eq!(settings.faults().len(), 3, "{:?}", settings.faults());
+        assert_eq!(settings.faults()[0], "PORT: expected a port from 1 to 65535, got 'x'");
+    }
+
+    #[test]
+    fn what_is_absent_is_missing_and_not_a_fault() {
+        let mut settings = settings(&[("EMPTY", "")]);
+        assert_eq!(settings.required("DATABASE_URL"), None);
+        assert_eq!(settings.required("EMPTY"), None);
+        assert_eq!((settings.missing(), settings.faults().len()), (&["DATABASE_URL".into(), "EMPTY".into()][..], 0));
+    }
+
+    #[test]
+    fn a_file_is_read_and_an_unreadable_one_is_a_fault() {
+        let path = std::env::temp_dir().join(format!("kit-setting-{}", std::process::id()));
+        std::fs::write(&path, "geheim\n").unwrap();
+        let named = path.display().to_string();
+        let mut settings = Settings::from_lookup(move |name| (name == "KEY_FILE").then(|| named.clone()));
+        let secret = settings.required_secret("KEY").unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert_eq!((secret.reveal(), format!("{secret:?}").as_str()), ("geheim", "***"));
+        assert_eq!(settings.required("KEY"), None);
+        assert!(settings.faults()[0].starts_with("KEY_FILE: cannot read"), "{:?}", settings.faults());
+    }
+
+    #[test]
+    fn an_address_is_checked() {
+        let mut settings = settings(&[("GOOD_URL", "http://own.data:8001/"), ("BAD_URL", "data:8001")]);
+        assert_eq!(settings.required_url("GOOD_URL").as_deref(), Some("http://own.data:8001"));
+        assert_eq!(settings.required_url("BAD_URL"), None);
+        assert_eq!(settings.faults().len(), 1);
+    }
+}
