@@ -71,12 +71,24 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
 impl Health {
     /// A service whose required settings `missing` are absent.
     pub fn new(info: ServiceInfo, missing: Vec<String>) -> Self {
-        Health(Arc::new(Inner { info, missing, draining: AtomicBool::new(false), checks: Mutex::default() }))
+        Health(Arc::new(Inner {
+            info,
+            missing,
+            draining: AtomicBool::new(false),
+            checks: Mutex::default(),
+        }))
     }
 
     /// A store that is needed, but whose setting is absent.
     pub fn unconfigured(&self, store: &'static str, on_loss: OnLoss) {
-        self.set(store, Check { state: State::Unconfigured, on_loss, detail: None });
+        self.set(
+            store,
+            Check {
+                state: State::Unconfigured,
+                on_loss,
+                detail: None,
+            },
+        );
     }
 
     /// Asks a store for ever, in the background. `ask` is given 3 s; its error goes to the log, a plain word to
@@ -87,7 +99,14 @@ impl Health {
         Fut: Future<Output = Result<(), E>> + Send,
         E: std::fmt::Display + Send,
     {
-        self.set(store, Check { state: State::Down, on_loss, detail: Some("not asked yet".to_owned()) });
+        self.set(
+            store,
+            Check {
+                state: State::Down,
+                on_loss,
+                detail: Some("not asked yet".to_owned()),
+            },
+        );
         let health = self.clone();
         tokio::spawn(async move {
             let mut backoff = FIRST_BACKOFF;
@@ -100,7 +119,11 @@ impl Health {
                 };
                 health.note(store, on_loss, error.as_deref());
                 let pause = if error.is_some() { backoff } else { EVERY };
-                backoff = if error.is_some() { (backoff * 2).min(LONGEST_BACKOFF) } else { FIRST_BACKOFF };
+                backoff = if error.is_some() {
+                    (backoff * 2).min(LONGEST_BACKOFF)
+                } else {
+                    FIRST_BACKOFF
+                };
                 tokio::time::sleep(pause).await;
             }
         });
@@ -108,7 +131,9 @@ impl Health {
 
     /// Whether the store answered when it was last asked.
     pub fn is_up(&self, store: &str) -> bool {
-        self.checks().get(store).is_some_and(|check| check.state == State::Up)
+        self.checks()
+            .get(store)
+            .is_some_and(|check| check.state == State::Up)
     }
 
     fn note(&self, store: &'static str, on_loss: OnLoss, error: Option<&str>) {
@@ -120,7 +145,14 @@ impl Health {
             None => {}
         }
         let state = if error.is_some() { State::Down } else { State::Up };
-        self.set(store, Check { state, on_loss, detail: error.map(|_| "does not answer".to_owned()) });
+        self.set(
+            store,
+            Check {
+                state,
+                on_loss,
+                detail: error.map(|_| "does not answer".to_owned()),
+            },
+        );
     }
 
     fn set(&self, store: &'static str, check: Check) {
@@ -143,7 +175,11 @@ impl Health {
     /// Status and body of `/ready`.
     pub fn readiness(&self) -> (StatusCode, Json<Readiness>) {
         let checks = self.checks().clone();
-        let lost = |effect| checks.values().any(|check| check.state != State::Up && check.on_loss == effect);
+        let lost = |effect| {
+            checks
+                .values()
+                .any(|check| check.state != State::Up && check.on_loss == effect)
+        };
         let (code, status) = if self.0.draining.load(Ordering::Relaxed) {
             (StatusCode::SERVICE_UNAVAILABLE, "draining")
         } else if !self.0.missing.is_empty() || lost(OnLoss::NotReady) {
@@ -153,8 +189,16 @@ impl Health {
         } else {
             (StatusCode::OK, "ready")
         };
-        let checks = checks.into_iter().map(|(store, check)| (store, serde_json::json!(check))).collect();
-        let body = Readiness { status, service: self.0.info.name, missing: self.0.missing.clone(), checks };
+        let checks = checks
+            .into_iter()
+            .map(|(store, check)| (store, serde_json::json!(check)))
+            .collect();
+        let body = Readiness {
+            status,
+            service: self.0.info.name,
+            missing: self.0.missing.clone(),
+            checks,
+        };
         (code, Json(body))
     }
 }
@@ -164,7 +208,13 @@ mod tests {
     use super::*;
 
     fn health(missing: &[&str]) -> Health {
-        let info = ServiceInfo { name: "x", version: "1", revision: "r", about: "", port: 1 };
+        let info = ServiceInfo {
+            name: "x",
+            version: "1",
+            revision: "r",
+            about: "",
+            port: 1,
+        };
         Health::new(info, missing.iter().map(|name| (*name).to_owned()).collect())
     }
 

@@ -65,7 +65,10 @@ impl Revision {
     }
 
     const fn copy(from: &[u8], start: usize, end: usize) -> Self {
-        let mut revision = Revision { bytes: [0; Self::MOST], length: 0 };
+        let mut revision = Revision {
+            bytes: [0; Self::MOST],
+            length: 0,
+        };
         while start + revision.length < end && revision.length < Self::MOST {
             revision.bytes[revision.length] = from[start + revision.length];
             revision.length += 1;

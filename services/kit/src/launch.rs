@@ -31,7 +31,11 @@ where
         ["--version" | "-V"] => say(&format!("{} {} ({})", info.name, info.version, info.revision)),
         ["healthcheck"] => healthcheck(info),
         ["probe", ..] => probed(&arguments[1..]),
-        _ => complain(info, &format!("unknown arguments: {}", arguments.join(" ")), USAGE),
+        _ => complain(
+            info,
+            &format!("unknown arguments: {}", arguments.join(" ")),
+            USAGE,
+        ),
     }
 }
 
@@ -48,7 +52,10 @@ where
     }
     telemetry::start(&common.log_level);
     if !settings.missing().is_empty() {
-        tracing::warn!(missing = settings.missing().join(", "), "settings are missing: live, but not ready");
+        tracing::warn!(
+            missing = settings.missing().join(", "),
+            "settings are missing: live, but not ready"
+        );
     }
     let health = Health::new(info, settings.missing().to_vec());
     with_runtime(info, async {
@@ -64,11 +71,19 @@ where
 fn healthcheck(info: ServiceInfo) -> ExitCode {
     let mut settings = Settings::from_env();
     let common = Common::read(&mut settings, info.port);
-    with_runtime(info, async { ExitCode::from(u8::from(!probe::healthcheck(&common).await)) })
+    with_runtime(info, async {
+        ExitCode::from(u8::from(!probe::healthcheck(&common).await))
+    })
 }
 
 fn probed(arguments: &[String]) -> ExitCode {
-    let info = ServiceInfo { name: "probe", version: "", revision: "", about: "", port: 0 };
+    let info = ServiceInfo {
+        name: "probe",
+        version: "",
+        revision: "",
+        about: "",
+        port: 0,
+    };
     with_runtime(info, async {
         match probe::probe(arguments).await {
             Ok(all_open) => ExitCode::from(u8::from(!all_open)),

@@ -15,9 +15,15 @@ fn recorder() -> Option<&'static PrometheusHandle> {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     HANDLE
         .get_or_init(|| {
-            let seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+            let seconds = [
+                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+            ];
             let matcher = Matcher::Full("http_request_duration_seconds".to_owned());
-            PrometheusBuilder::new().set_buckets_for_metric(matcher, &seconds).ok()?.install_recorder().ok()
+            PrometheusBuilder::new()
+                .set_buckets_for_metric(matcher, &seconds)
+                .ok()?
+                .install_recorder()
+                .ok()
         })
         .as_ref()
 }
@@ -25,7 +31,11 @@ fn recorder() -> Option<&'static PrometheusHandle> {
 /// Counts and times a request under its route's pattern, so that ids in paths make no new series.
 pub(crate) async fn measure(request: Request, next: Next) -> Response {
     recorder();
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched", MatchedPath::as_str)
+        .to_owned();
     let method = request.method().as_str().to_owned();
     let begun = Instant::now();
     let response = next.run(request).await;
@@ -38,7 +48,9 @@ pub(crate) async fn measure(request: Request, next: Next) -> Response {
 
 /// `GET /metrics`.
 pub(crate) async fn page() -> Response {
-    let Some(recorder) = recorder() else { return axum::http::StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let Some(recorder) = recorder() else {
+        return axum::http::StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
     if let Some(bytes) = resident_bytes() {
         gauge!("process_resident_memory_bytes").set(bytes as f64);
     }

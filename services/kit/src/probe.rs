@@ -43,7 +43,12 @@ impl Target {
         if host.is_empty() {
             return Err(wrong());
         }
-        Ok(Target { text: text.to_owned(), http, host: host.to_owned(), port })
+        Ok(Target {
+            text: text.to_owned(),
+            http,
+            host: host.to_owned(),
+            port,
+        })
     }
 
     async fn ask(&self, limit: Duration) -> Answer {
@@ -75,7 +80,11 @@ impl Target {
         if !self.http {
             return Ok(());
         }
-        let client = reqwest::Client::builder().no_proxy().timeout(limit).resolve(&self.host, address).build();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(limit)
+            .resolve(&self.host, address)
+            .build();
         let client = client.map_err(|error| Answer::Closed(error.to_string()))?;
         match client.get(&self.text).send().await {
             Ok(response) if response.status().is_success() => Ok(()),
@@ -163,7 +172,10 @@ mod tests {
     #[test]
     fn targets_are_checked() {
         let target = Target::parse("http://own.data:8001/ready").unwrap();
-        assert_eq!((target.http, target.host.as_str(), target.port), (true, "own.data", 8001));
+        assert_eq!(
+            (target.http, target.host.as_str(), target.port),
+            (true, "own.data", 8001)
+        );
         for wrong in ["data:8001", "ftp://x:1", "tcp://x", "tcp://:1", "tcp://x:port"] {
             assert!(Target::parse(wrong).is_err(), "{wrong}");
         }
@@ -173,11 +185,26 @@ mod tests {
     async fn each_kind_of_answer_is_told_apart() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let ask = async |text: String| Target::parse(&text).unwrap().ask(Duration::from_millis(300)).await;
-        assert!(matches!(ask(format!("tcp://127.0.0.1:{port}")).await, Answer::Open(_)));
-        assert_eq!(ask(format!("http://127.0.0.1:{port}/")).await, Answer::Timeout, "accepts, but never answers");
+        let ask = async |text: String| {
+            Target::parse(&text)
+                .unwrap()
+                .ask(Duration::from_millis(300))
+                .await
+        };
+        assert!(matches!(
+            ask(format!("tcp://127.0.0.1:{port}")).await,
+            Answer::Open(_)
+        ));
+        assert_eq!(
+            ask(format!("http://127.0.0.1:{port}/")).await,
+            Answer::Timeout,
+            "accepts, but never answers"
+        );
         drop(listener);
         assert_eq!(ask(format!("tcp://127.0.0.1:{port}")).await, Answer::Refused);
-        assert_eq!(ask("tcp://no-such-name.invalid:1".to_owned()).await, Answer::Unresolved);
+        assert_eq!(
+            ask("tcp://no-such-name.invalid:1".to_owned()).await,
+            Answer::Unresolved
+        );
     }
 }

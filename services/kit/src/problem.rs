@@ -24,13 +24,23 @@ pub struct Problem {
 impl Problem {
     /// `code` is for programs (`UPPER_SNAKE` or `DF-701`), `message` for people; both are public.
     pub fn new(status: StatusCode, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Problem { status, code: code.into(), message: message.into(), fields: Map::new(), headers: Vec::new() }
+        Problem {
+            status,
+            code: code.into(),
+            message: message.into(),
+            fields: Map::new(),
+            headers: Vec::new(),
+        }
     }
 
     /// 500 with nothing but a correlation id; `detail` goes to the log.
     pub fn internal(detail: impl std::fmt::Display) -> Self {
         tracing::error!(%detail, "internal error");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "internal error")
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "INTERNAL_ERROR",
+            "internal error",
+        )
     }
 
     /// 503 with `Retry-After`; `detail` goes to the log.

@@ -35,7 +35,11 @@ pub fn with_common_routes(own: Router, health: &Health, common: &Common) -> Rout
     own.merge(probes)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", "no such resource"))
         .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "the resource has no such method")
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "METHOD_NOT_ALLOWED",
+                "the resource has no such method",
+            )
         })
         .layer(DefaultBodyLimit::max(common.body_limit_bytes))
         .layer(from_fn_with_state(common.request_timeout, within))
@@ -61,7 +65,8 @@ async fn version(State(health): State<Health>) -> Response {
 async fn within(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::unavailable("REQUEST_TIMEOUT", "the request took too long", "deadline passed").into_response(),
+        Err(_) => Problem::unavailable("REQUEST_TIMEOUT", "the request took too long", "deadline passed")
+            .into_response(),
     }
 }
 
@@ -115,7 +120,8 @@ pub(crate) async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String>
 
 async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         warn!("signals cannot be received; only SIGKILL will end this process");
         return std::future::pending().await;
     };

@@ -27,16 +27,22 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Where values come from: the environment, or a test.
+type Lookup = Box<dyn Fn(&str) -> Option<String>>;
+
 /// A reader of settings that remembers what was malformed and what was missing.
 pub struct Settings {
-    lookup: Box<dyn Fn(&str) -> Option<String>>,
+    lookup: Lookup,
     faults: Vec<String>,
     missing: Vec<String>,
 }
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("faults", &self.faults).field("missing", &self.missing).finish()
+        f.debug_struct("Settings")
+            .field("faults", &self.faults)
+            .field("missing", &self.missing)
+            .finish()
     }
 }
 
@@ -48,7 +54,11 @@ impl Settings {
 
     /// Reads from anything that knows names, for tests.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
-        Settings { lookup: Box::new(lookup), faults: Vec::new(), missing: Vec::new() }
+        Settings {
+            lookup: Box::new(lookup),
+            faults: Vec::new(),
+            missing: Vec::new(),
+        }
     }
 
     /// An optional setting. An empty value counts as absent.
@@ -61,7 +71,9 @@ impl Settings {
                 None
             }
             (None, Some(path)) => match std::fs::read_to_string(&path) {
-                Ok(text) => Some(text.trim_end_matches(['\n', '\r']).to_owned()).filter(|text| !text.is_empty()),
+                Ok(text) => {
+                    Some(text.trim_end_matches(['\n', '\r']).to_owned()).filter(|text| !text.is_empty())
+                }
                 Err(error) => {
                     self.fault(&format!("{name}_FILE"), format!("cannot read {path}: {error}"));
                     None
@@ -89,11 +101,16 @@ impl Settings {
     /// An absolute `http://` address of another service, without a trailing slash; required.
     pub fn required_url(&mut self, name: &str) -> Option<String> {
         let value = self.required(name)?;
-        let host = value.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        let host = value
+            .strip_prefix("http://")
+            .map(|rest| rest.trim_end_matches('/'));
         match host.filter(|host| !host.is_empty() && !host.contains(char::is_whitespace)) {
             Some(host) => Some(format!("http://{host}")),
             None => {
-                self.fault(name, format!("expected an address such as http://host:port, got '{value}'"));
+                self.fault(
+                    name,
+                    format!("expected an address such as http://host:port, got '{value}'"),
+                );
                 None
             }
         }
@@ -101,7 +118,9 @@ impl Settings {
 
     /// A setting with a default. `expected` completes "expected ...".
     pub fn parsed<T: FromStr>(&mut self, name: &str, default: T, expected: &str) -> T {
-        let Some(text) = self.text(name) else { return default };
+        let Some(text) = self.text(name) else {
+            return default;
+        };
         match text.trim().parse() {
             Ok(value) => value,
             Err(_) => {
@@ -113,7 +132,9 @@ impl Settings {
 
     /// Whole seconds, written `30` or `30s`, at least 1.
     pub fn seconds(&mut self, name: &str, default: u64) -> Duration {
-        let Some(text) = self.text(name) else { return Duration::from_secs(default) };
+        let Some(text) = self.text(name) else {
+            return Duration::from_secs(default);
+        };
         match text.trim().trim_end_matches('s').parse::<u64>() {
             Ok(seconds @ 1..=86_400) => Duration::from_secs(seconds),
             _ => {
@@ -160,7 +181,10 @@ impl Common {
         }
         let log_level = settings.text("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
         if !["error", "warn", "info", "debug", "trace"].contains(&log_level.as_str()) {
-            settings.fault("LOG_LEVEL", format!("expected error, warn, info, debug or trace, got '{log_level}'"));
+            settings.fault(
+                "LOG_LEVEL",
+                format!("expected error, warn, info, debug or trace, got '{log_level}'"),
+            );
         }
         Common {
             host: settings.text("HOST").unwrap_or_else(|| "0.0.0.0".to_owned()),
@@ -178,7 +202,12 @@ mod tests {
     use super::*;
 
     fn settings(pairs: &'static [(&'static str, &'static str)]) -> Settings {
-        Settings::from_lookup(move |name| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned()))
+        Settings::from_lookup(move |name| {
+            pairs
+                .iter()
+                .find(|pair| pair.0 == name)
+                .map(|pair| pair.1.to_owned())
+        })
     }
 
     #[test]
@@ -186,7 +215,10 @@ mod tests {
         let mut settings = settings(&[("PORT", "x"), ("DRAIN_TIMEOUT", "soon"), ("LOG_LEVEL", "loud")]);
         Common::read(&mut settings, 8000);
         assert_eq!(settings.faults().len(), 3, "{:?}", settings.faults());
-        assert_eq!(settings.faults()[0], "PORT: expected a port from 1 to 65535, got 'x'");
+        assert_eq!(
+            settings.faults()[0],
+            "PORT: expected a port from 1 to 65535, got 'x'"
+        );
     }
 
     #[test]
@@ -194,7 +226,10 @@ mod tests {
         let mut settings = settings(&[("EMPTY", "")]);
         assert_eq!(settings.required("DATABASE_URL"), None);
         assert_eq!(settings.required("EMPTY"), None);
-        assert_eq!((settings.missing(), settings.faults().len()), (&["DATABASE_URL".into(), "EMPTY".into()][..], 0));
+        assert_eq!(
+            (settings.missing(), settings.faults().len()),
+            (&["DATABASE_URL".into(), "EMPTY".into()][..], 0)
+        );
     }
 
     #[test]
@@ -205,15 +240,25 @@ mod tests {
         let mut settings = Settings::from_lookup(move |name| (name == "KEY_FILE").then(|| named.clone()));
         let secret = settings.required_secret("KEY").unwrap();
         std::fs::remove_file(path).unwrap();
-        assert_eq!((secret.reveal(), format!("{secret:?}").as_str()), ("geheim", "***"));
+        assert_eq!(
+            (secret.reveal(), format!("{secret:?}").as_str()),
+            ("geheim", "***")
+        );
         assert_eq!(settings.required("KEY"), None);
-        assert!(settings.faults()[0].starts_with("KEY_FILE: cannot read"), "{:?}", settings.faults());
+        assert!(
+            settings.faults()[0].starts_with("KEY_FILE: cannot read"),
+            "{:?}",
+            settings.faults()
+        );
     }
 
     #[test]
     fn an_address_is_checked() {
         let mut settings = settings(&[("GOOD_URL", "http://own.data:8001/"), ("BAD_URL", "data:8001")]);
-        assert_eq!(settings.required_url("GOOD_URL").as_deref(), Some("http://own.data:8001"));
+        assert_eq!(
+            settings.required_url("GOOD_URL").as_deref(),
+            Some("http://own.data:8001")
+        );
         assert_eq!(settings.required_url("BAD_URL"), None);
         assert_eq!(settings.faults().len(), 1);
     }

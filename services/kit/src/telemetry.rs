@@ -1,8 +1,6 @@
 //! JSON logs on standard output, one line an event, and the ids that tie them together: `X-Request-ID` and
 //! W3C Trace Context (`traceparent`, level 1).
 
-use std::future::Future;
-
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -29,11 +27,6 @@ pub fn current_ids() -> Option<RequestIds> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
-/// Keeps the current request's ids for a task that outlives its handler.
-pub fn with_ids<F: Future>(ids: RequestIds, task: F) -> impl Future<Output = F::Output> {
-    CURRENT.scope(ids, task)
-}
-
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -41,10 +34,17 @@ impl RequestIds {
     /// Takes over what a caller sent where it is well-formed; makes up the rest.
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let sendable = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
-        let request_id = text(&REQUEST_ID).filter(sendable).map_or_else(new_id, str::to_owned);
+        let sendable =
+            |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+        let request_id = text(&REQUEST_ID)
+            .filter(sendable)
+            .map_or_else(new_id, str::to_owned);
         let trace_id = text(&TRACEPARENT).and_then(trace_id_of).unwrap_or_else(new_id);
-        RequestIds { request_id, trace_id, span_id: new_id()[..16].to_owned() }
+        RequestIds {
+            request_id,
+            trace_id,
+            span_id: new_id()[..16].to_owned(),
+        }
     }
 
     /// The headers for a call to another service.
@@ -61,8 +61,15 @@ fn new_id() -> String {
 /// The trace id of `00-<32 hex>-<16 hex>-<2 hex>`, unless it is malformed or all zero (section 3.2.2.3).
 fn trace_id_of(traceparent: &str) -> Option<String> {
     let parts: Vec<&str> = traceparent.split('-').collect();
-    let [version, trace, span, _flags] = parts[..] else { return None };
-    let hex = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let [version, trace, span, _flags] = parts[..] else {
+        return None;
+    };
+    let hex = |text: &str, length| {
+        text.len() == length
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
     let valid = version == "00" && hex(trace, 32) && hex(span, 16) && trace.bytes().any(|b| b != b'0');
     valid.then(|| trace.to_owned())
 }
@@ -112,7 +119,10 @@ pub(crate) async fn trace(mut request: Request, next: Next) -> Response {
 
 /// Probes come every second or so; they are logged at `debug` alone.
 fn is_probe(path: &str) -> bool {
-    matches!(path, "/live" | "/health" | "/healthz" | "/ready" | "/readyz" | "/startup" | "/metrics")
+    matches!(
+        path,
+        "/live" | "/health" | "/healthz" | "/ready" | "/readyz" | "/startup" | "/metrics"
+    )
 }
 
 #[cfg(test)]
@@ -120,21 +130,35 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]
     fn a_callers_ids_are_kept_and_a_new_span_is_opened() {
         let sent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let ids = RequestIds::from_headers(&headers(&[("traceparent", sent), ("x-request-id", "r-1")]));
-        assert_eq!((ids.request_id.as_str(), ids.trace_id.as_str()), ("r-1", "0af7651916cd43dd8448eb211c80319c"));
+        assert_eq!(
+            (ids.request_id.as_str(), ids.trace_id.as_str()),
+            ("r-1", "0af7651916cd43dd8448eb211c80319c")
+        );
         assert_ne!(ids.span_id, "b7ad6b7169203331");
-        assert_eq!(ids.headers()[1].1, format!("00-0af7651916cd43dd8448eb211c80319c-{}-01", ids.span_id));
+        assert_eq!(
+            ids.headers()[1].1,
+            format!("00-0af7651916cd43dd8448eb211c80319c-{}-01", ids.span_id)
+        );
     }
 
     #[test]
     fn malformed_ids_are_replaced() {
-        for wrong in ["", "00-xyz", "00-00000000000000000000000000000000-b7ad6b7169203331-01", "01-0-0-0"] {
+        for wrong in [
+            "",
+            "00-xyz",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "01-0-0-0",
+        ] {
             assert_eq!(trace_id_of(wrong), None, "{wrong}");
         }
         let ids = RequestIds::from_headers(&headers(&[("x-request-id", "two words")]));

@@ -29,8 +29,16 @@ pub struct Answer {
 impl Upstream {
     /// `base` is `http://host:port`; without it every call fails as unavailable.
     pub fn new(name: &'static str, base: Option<String>, limit: Duration) -> Self {
-        let http = reqwest::Client::builder().no_proxy().connect_timeout(Duration::from_secs(2)).build();
-        Upstream { name, base, http: http.unwrap_or_default(), limit }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(2))
+            .build();
+        Upstream {
+            name,
+            base,
+            http: http.unwrap_or_default(),
+            limit,
+        }
     }
 
     /// The other service's name, as people know it.
@@ -89,19 +97,32 @@ impl Upstream {
         let status = response.status();
         match response.json().await {
             Ok(body) => Ok(Answer { status, body }),
-            Err(error) => Err(self.unavailable(StatusCode::BAD_GATEWAY, &format!("status {status}: {error}"))),
+            Err(error) => {
+                Err(self.unavailable(StatusCode::BAD_GATEWAY, &format!("status {status}: {error}")))
+            }
         }
     }
 
     fn typed<T: DeserializeOwned>(&self, answer: Answer) -> Result<T> {
         if !answer.status.is_success() {
-            let code = answer.body["code"].as_str().unwrap_or("UPSTREAM_ERROR").to_owned();
-            let message = answer.body["error"].as_str().unwrap_or("the other service refused").to_owned();
-            let status = if answer.status.is_server_error() { StatusCode::BAD_GATEWAY } else { answer.status };
+            let code = answer.body["code"]
+                .as_str()
+                .unwrap_or("UPSTREAM_ERROR")
+                .to_owned();
+            let message = answer.body["error"]
+                .as_str()
+                .unwrap_or("the other service refused")
+                .to_owned();
+            let status = if answer.status.is_server_error() {
+                StatusCode::BAD_GATEWAY
+            } else {
+                answer.status
+            };
             return Err(Problem::new(status, code, message).field("upstream", self.name));
         }
-        serde_json::from_value(answer.body)
-            .map_err(|error| self.unavailable(StatusCode::BAD_GATEWAY, &format!("unexpected answer: {error}")))
+        serde_json::from_value(answer.body).map_err(|error| {
+            self.unavailable(StatusCode::BAD_GATEWAY, &format!("unexpected answer: {error}"))
+        })
     }
 
     /// The problem to answer with where the other service could not be had.
