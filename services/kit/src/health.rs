@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
 use axum::http::StatusCode;
 use serde::Serialize;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::ServiceInfo;
@@ -48,7 +48,7 @@ pub struct Health(Arc<Inner>);
 struct Inner {
     info: ServiceInfo,
     missing: Vec<String>,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
     checks: Mutex<BTreeMap<&'static str, Check>>,
 }
 
@@ -74,7 +74,7 @@ impl Health {
         Health(Arc::new(Inner {
             info,
             missing,
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             checks: Mutex::default(),
         }))
     }
@@ -165,7 +165,13 @@ impl Health {
 
     /// From now on not ready: the process was told to end.
     pub(crate) fn drain(&self) {
-        self.0.draining.store(true, Ordering::Relaxed);
+        self.0.draining.send_replace(true);
+    }
+
+    /// Ends when the process is told to end: what would outlast any drain, such as an event stream, ends with it.
+    pub async fn draining(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.0.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
     pub(crate) fn info(&self) -> ServiceInfo {
@@ -180,7 +186,7 @@ impl Health {
                 .values()
                 .any(|check| check.state != State::Up && check.on_loss == effect)
         };
-        let (code, status) = if self.0.draining.load(Ordering::Relaxed) {
+        let (code, status) = if *self.0.draining.borrow() {
             (StatusCode::SERVICE_UNAVAILABLE, "draining")
         } else if !self.0.missing.is_empty() || lost(OnLoss::NotReady) {
             (StatusCode::SERVICE_UNAVAILABLE, "not-ready")

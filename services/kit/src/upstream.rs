@@ -31,6 +31,8 @@ impl Upstream {
     pub fn new(name: &'static str, base: Option<String>, limit: Duration) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
+            // A redirect is the caller's to follow, and no service may lead us to another host.
+            .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(2))
             .build();
         Upstream {
