@@ -11,6 +11,7 @@
 //! }
 //! ```
 
+mod body;
 pub mod health;
 mod info;
 mod launch;
@@ -22,10 +23,11 @@ mod settings;
 mod telemetry;
 pub mod upstream;
 
+pub use body::Body;
 pub use health::{Health, OnLoss};
 pub use info::{Revision, ServiceInfo};
 pub use launch::main;
 pub use problem::{Problem, Result};
 pub use serve::with_common_routes;
 pub use settings::{Secret, Settings};
-pub use telemetry::{RequestIds, current_ids};
+pub use telemetry::{RequestIds, carrying_ids, current_ids, with_ids};

@@ -27,6 +27,34 @@ pub fn current_ids() -> Option<RequestIds> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
+/// Takes the current request's ids and span along, for work that is spawned and outlives its request.
+pub fn carrying_ids<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let span = tracing::Span::current();
+    let ids = current_ids();
+    async move {
+        match ids {
+            Some(ids) => CURRENT.scope(ids, work).await,
+            None => work.await,
+        }
+    }
+    .instrument(span)
+}
+
+/// Works for a request whose ids came by another way than this process's HTTP handlers.
+pub fn with_ids<F: Future>(ids: RequestIds, work: F) -> impl Future<Output = F::Output> {
+    let span = span_of(&ids);
+    CURRENT.scope(ids, work).instrument(span)
+}
+
+fn span_of(ids: &RequestIds) -> tracing::Span {
+    tracing::info_span!(
+        "request",
+        request_id = %ids.request_id,
+        trace_id = %ids.trace_id,
+        span_id = %ids.span_id,
+    )
+}
+
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -89,12 +117,7 @@ pub(crate) fn start(level: &str) {
 /// Gives every request its ids, a span with them, one log line, and echoes the request id.
 pub(crate) async fn trace(mut request: Request, next: Next) -> Response {
     let ids = RequestIds::from_headers(request.headers());
-    let span = tracing::info_span!(
-        "request",
-        request_id = %ids.request_id,
-        trace_id = %ids.trace_id,
-        span_id = %ids.span_id,
-    );
+    let span = span_of(&ids);
     request.extensions_mut().insert(ids.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let echo = HeaderValue::from_str(&ids.request_id);
