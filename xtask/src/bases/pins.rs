@@ -1,0 +1,93 @@
+//! docker/bases/pins.toml: for each role the upstream reference with its digest, who else pins the same one,
+//! and the local recipe that takes its place.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use crate::exit::Failure;
+
+pub(super) type Pins = BTreeMap<String, Pin>;
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pin {
+    /// `name:tag@sha256:<64 hex digits>`, as Dockerfiles and compose name it.
+    pub(super) upstream: String,
+    /// The recipe's name: docker/bases/`<local>`.Dockerfile.
+    pub(super) local: String,
+    /// How many independent public files were found that pin this digest.
+    seen: u32,
+    /// Repositories among them, where the name could be told.
+    #[serde(default, rename = "in")]
+    repositories: Vec<String>,
+}
+
+/// Reads and checks the pins of the checkout at `root`.
+///
+/// # Errors
+/// Exit 2, every fault at once.
+pub(super) fn load(root: &Path) -> Result<Pins> {
+    let path = root.join("docker/bases/pins.toml");
+    let wrong = |why: String| Failure::usage(why, "docker/bases/README.md says what a pin is made of");
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?;
+    let pins = parse(&text).map_err(wrong)?;
+    let absent = pins.values().map(|pin| format!("docker/bases/{}.Dockerfile", pin.local));
+    let absent: Vec<String> = absent.filter(|recipe| !root.join(recipe).is_file()).collect();
+    if absent.is_empty() { Ok(pins) } else { Err(wrong(format!("no recipe {}", absent.join(", no recipe "))).into()) }
+}
+
+pub(super) fn parse(text: &str) -> Result<Pins, String> {
+    let pins: Pins = toml::from_str(text).map_err(|error| format!("docker/bases/pins.toml: {}", error.message()))?;
+    let faults: Vec<String> = pins.iter().filter_map(|(role, pin)| fault(role, pin)).collect();
+    if faults.is_empty() { Ok(pins) } else { Err(faults.join("\n")) }
+}
+
+fn fault(role: &str, pin: &Pin) -> Option<String> {
+    let at = format!("docker/bases/pins.toml: [{role}]");
+    if !is_pinned(&pin.upstream) {
+        return Some(format!("{at} upstream '{}' is not name:tag@sha256:<64 hex digits>", pin.upstream));
+    }
+    let sources = pin.seen.max(pin.repositories.len() as u32);
+    (sources < 2).then(|| format!("{at} the digest is corroborated by {sources} source, two are needed"))
+}
+
+fn is_pinned(reference: &str) -> bool {
+    let Some((name, digest)) = reference.split_once("@sha256:") else { return false };
+    let tagged = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    tagged && digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_said_at_once() {
+        let text = "[a]\nupstream = \"x:1\"\nlocal = \"a\"\nseen = 2\n[b]\nupstream = \"y@sha256:00\"\nlocal = \"b\"\nseen = 2\n";
+        let said = parse(text).unwrap_err();
+        assert!(said.contains("[a]") && said.contains("[b]"), "{said}");
+    }
+
+    #[test]
+    fn a_digest_needs_two_sources() {
+        let text = format!("[a]\nupstream = \"x:1@sha256:{}\"\nlocal = \"a\"\nseen = 1\n", "0".repeat(64));
+        assert!(parse(&text).unwrap_err().contains("two are needed"));
+    }
+
+    #[test]
+    fn a_port_is_not_a_tag() {
+        let digest = "0".repeat(64);
+        assert!(!is_pinned(&format!("host:5000/name@sha256:{digest}")));
+        assert!(is_pinned(&format!("host:5000/name:1@sha256:{digest}")));
+    }
+
+    #[test]
+    fn the_pins_of_this_repository_hold() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let pins = load(&root).unwrap();
+        assert!(pins.contains_key("builder") && pins.contains_key("runtime"));
+    }
+}

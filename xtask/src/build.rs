@@ -1,0 +1,194 @@
+//! From the plan to images in the engine: one joint bake, digests read back, an archive of each image for the
+//! gates that read files. Verdicts of the gate `build` are made here; no other gate is.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::context::Context;
+use crate::engine::{Engine, run_tag};
+use crate::exit::Failure;
+use crate::plan::{ImagePlan, Plan};
+use crate::process;
+use crate::report::live::Board;
+use crate::tool::bake;
+use crate::verdict::{Check, Gate, Record};
+
+/// An image in the engine, by the digest that every gate judges.
+#[derive(Debug, Clone)]
+pub struct Built {
+    pub plan: ImagePlan,
+    /// A name that this run alone moves: `<image>:run-<id>`.
+    pub reference: String,
+    /// The platform manifest's digest, `sha256:...`.
+    pub digest: String,
+    pub labels: BTreeMap<String, String>,
+    pub user: String,
+    /// The image as an archive, deleted at the end of the run.
+    pub archive: PathBuf,
+}
+
+/// What the build came to: a verdict for every image, and those that were built.
+#[derive(Debug, Default)]
+pub struct BuildResult {
+    pub records: Vec<Record>,
+    pub images: Vec<Built>,
+}
+
+/// Builds all images of the plan in one go.
+///
+/// # Errors
+/// Only where nothing can be said of any image (the definition cannot be written, the run was interrupted).
+pub async fn build(context: &Context, engine: &Engine, plan: &Plan, board: &Board) -> Result<BuildResult> {
+    let begun = Instant::now();
+    let (definition, metadata) = (context.run_dir.join("bake.json"), context.run_dir.join("bake-metadata.json"));
+    let tag = run_tag(&context.run_id);
+    let content = bake::definition(&context.root, plan, &plan.images, &tag);
+    std::fs::write(&definition, serde_json::to_vec_pretty(&content)?).context("cannot write bake.json")?;
+
+    for image in plan.judged() {
+        board.begin(&image.service.name, Gate::Build);
+    }
+    let call = bake::call(&definition, &metadata).log(context.log("build"));
+    let output = process::run_observed(context, &call, |line| {
+        if let Some(word) = bake::progress(line) {
+            board.progress(&word);
+        }
+    })
+    .await?;
+    if !output.success() {
+        return Ok(failed(engine, plan, &output, begun).await);
+    }
+    let digests = bake::parse_digests(&std::fs::read_to_string(&metadata).unwrap_or_default());
+    let mut result = BuildResult::default();
+    for image in &plan.images {
+        let record = match built(context, engine, image, &digests).await {
+            Ok(built) => {
+                let record = passed(&built);
+                result.images.push(built);
+                record
+            }
+            Err(error) => Record::undecided(&image.service.name, Gate::Build, format!("{error:#}"), "run again"),
+        };
+        if !image.support {
+            result.records.push(finish(record, begun));
+        }
+    }
+    Ok(result)
+}
+
+/// The images that stand in the engine already, for a gate that is run alone.
+///
+/// # Errors
+/// Exit 2, naming every image that is not there.
+pub async fn existing(context: &Context, engine: &Engine, plan: &Plan) -> Result<Vec<Built>> {
+    let (mut images, mut missing) = (Vec::new(), Vec::new());
+    for image in &plan.images {
+        let name = format!("{}:latest", image.service.image);
+        match engine.image(&name).await? {
+            Some(facts) => {
+                let reference = run_reference(context, image);
+                engine.tag(&name, &image.service.image, &run_tag(&context.run_id)).await?;
+                images.push(exported(context, engine, image, reference, facts).await?);
+            }
+            None => missing.push(name),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(images);
+    }
+    Err(Failure::usage(format!("not built yet: {}", missing.join(", ")), "build them first: `cargo xtask build`").into())
+}
+
+fn run_reference(context: &Context, image: &ImagePlan) -> String {
+    format!("{}:{}", image.service.image, run_tag(&context.run_id))
+}
+
+/// One image after a bake that succeeded: the engine must hold the digest that bake reported.
+async fn built(
+    context: &Context,
+    engine: &Engine,
+    image: &ImagePlan,
+    digests: &BTreeMap<String, String>,
+) -> Result<Built> {
+    let reference = run_reference(context, image);
+    let facts = engine.image(&reference).await?.with_context(|| format!("the engine holds no {reference}"))?;
+    let reported = digests.get(&image.service.name).context("bake reported no digest")?;
+    if engine.containerd_store && *reported != facts.id {
+        anyhow::bail!("bake reported {reported}, the engine holds {}", facts.id);
+    }
+    engine.tag(&reference, &image.service.image, "latest").await?;
+    exported(context, engine, image, reference, facts).await
+}
+
+async fn exported(
+    context: &Context,
+    engine: &Engine,
+    image: &ImagePlan,
+    reference: String,
+    facts: crate::engine::ImageFacts,
+) -> Result<Built> {
+    let archive = context.run_dir.join("images").join(format!("{}.tar", image.service.name));
+    engine.export(&reference, &archive).await?;
+    Ok(Built {
+        plan: image.clone(),
+        reference,
+        digest: facts.id,
+        labels: facts.labels,
+        user: facts.user,
+        archive,
+    })
+}
+
+fn passed(built: &Built) -> Record {
+    let detail = format!("revision {}", built.plan.revision.shown());
+    let mut record = Record::from_checks(
+        &built.plan.service.name,
+        Gate::Build,
+        vec![Check::passed("image", detail)],
+        short(&built.digest),
+    );
+    record.digest = Some(built.digest.clone());
+    record
+}
+
+/// A failed bake: the image that it names is at fault; of the others nothing can be said. Where the engine
+/// itself is gone or its disk is full, nothing can be said of any.
+async fn failed(engine: &Engine, plan: &Plan, output: &process::Output, begun: Instant) -> BuildResult {
+    let named = bake::failed_target(&output.stderr).map(str::to_owned);
+    let full = output.stderr.contains("no space left on device");
+    let gone = Engine::connect().await.is_err();
+    let records = plan.judged().map(|image| {
+        let service = &image.service.name;
+        let record = if full {
+            Record::undecided(service, Gate::Build, "no space left on the engine's disk", "free some: `docker system df`")
+        } else if gone || named.is_none() {
+            let detail = format!("the build could not run:\n{}", output.last_lines(6));
+            Record::undecided(service, Gate::Build, detail, "see logs/build.log; is the engine well?")
+        } else if named.as_deref() == Some(service) {
+            let check = Check::violated("build", output.last_lines(15), "see logs/build.log");
+            let mut record = Record::from_checks(service, Gate::Build, vec![check], "");
+            record.reason = "the build failed, see logs/build.log".to_owned();
+            record
+        } else {
+            let other = named.as_deref().unwrap_or_default();
+            Record::undecided(service, Gate::Build, format!("the joint build failed in {other}"), "mend that one first")
+        };
+        finish(record, begun)
+    });
+    let _ = engine;
+    BuildResult { records: records.collect(), images: Vec::new() }
+}
+
+fn finish(mut record: Record, begun: Instant) -> Record {
+    record.took_ms = begun.elapsed().as_millis() as u64;
+    record.log = Some("logs/build.log".to_owned());
+    record
+}
+
+/// The first twelve hex digits of a digest, for tables.
+pub fn short(digest: &str) -> String {
+    digest.trim_start_matches("sha256:").chars().take(12).collect()
+}

@@ -1,0 +1,127 @@
+//! Argument types of every subcommand, and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// From a checkout of Rust services to container images that are proven.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 all passed; 1 a gate was violated or a build failed; 2 wrong usage or \
+configuration; 3 something required could not be decided; 130 and 143 interrupted.")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The main job: build every image, run every gate, write the report
+    Ci(RunOptions),
+    /// Run the tests of the services and of the pipeline, on real stores
+    Test(TestOptions),
+    /// Provision what is missing: engine, plugins, scanner, base images
+    Setup(RunOptions),
+    /// Print what a run would do, in every detail, and do none of it
+    Plan(RunOptions),
+    /// Build and tag the images
+    Build(RunOptions),
+    /// Dockerfile rules, compose configuration, every image in compose
+    Lint(RunOptions),
+    /// Trivy on the built images: crates, vulnerabilities, secrets, misconfigurations
+    Scan(RunOptions),
+    /// Size of the built images against their budgets
+    Budget(RunOptions),
+    /// Boot each built image under the constraints of production
+    Boot(RunOptions),
+    /// The compose stack over the built images: every edge, every refusal, a story, a lost store
+    Network(RunOptions),
+    /// Print the report of the latest run, or of the one named
+    Report(ReportOptions),
+    /// Sweep what dead runs left behind
+    Clean(CleanOptions),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    #[default]
+    Human,
+    Json,
+}
+
+/// Where base and store images come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BasesMode {
+    /// Upstream where their registry answers, local otherwise; says which and why
+    #[default]
+    Auto,
+    /// The official images, pinned by tag and digest
+    Upstream,
+    /// Made on this machine from Debian packages by the recipes in docker/bases
+    Local,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunOptions {
+    /// Narrow to these services (repeatable); the rest reads `skipped`
+    #[arg(long = "service", short = 's', value_name = "NAME")]
+    pub services: Vec<String>,
+
+    /// Provision what is missing first; does nothing where all is there
+    #[arg(long)]
+    pub setup: bool,
+
+    /// Nothing required may stay undecided (exit 3)
+    #[arg(long)]
+    pub strict: bool,
+
+    #[arg(long, value_enum, default_value_t, env = "HORME_FORMAT")]
+    pub format: Format,
+
+    /// Where base and store images come from
+    #[arg(long, value_enum, default_value_t, env = "HORME_BASES")]
+    pub bases: BasesMode,
+
+    /// A Trivy cache folder that holds a vulnerability database (`db/trivy.db`)
+    #[arg(long, value_name = "DIR", env = "HORME_VULN_DB")]
+    pub vuln_db: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct TestOptions {
+    #[command(flatten)]
+    pub run: RunOptions,
+
+    /// Passed to the test binaries, after `--`
+    #[arg(last = true)]
+    pub args: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ReportOptions {
+    /// The run's id; the latest when absent
+    pub run_id: Option<String>,
+
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CleanOptions {
+    /// Also delete the folders of earlier runs under reports/
+    #[arg(long)]
+    pub reports: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,75 @@
+//! The subcommands that are more than a run of gates, and the dispatch of all of them.
+
+use anyhow::Result;
+
+use crate::cli::{CleanOptions, Command, Format, ReportOptions, RunOptions};
+use crate::context::{self, Context};
+use crate::exit::Exit;
+use crate::verdict::Gate;
+use crate::{bases, pipeline, plan, report, setup, testing};
+
+/// Carries out one subcommand.
+pub async fn dispatch(command: Command) -> Result<Exit> {
+    match command {
+        Command::Ci(options) => run("ci", options, &Gate::ALL).await,
+        Command::Build(options) => run("build", options, &[Gate::Build]).await,
+        Command::Lint(options) => run("lint", options, &[Gate::Lint]).await,
+        Command::Scan(options) => run("scan", options, &[Gate::Scan]).await,
+        Command::Budget(options) => run("budget", options, &[Gate::Budget]).await,
+        Command::Boot(options) => run("boot", options, &[Gate::Boot]).await,
+        Command::Network(options) => run("network", options, &[Gate::Network]).await,
+        Command::Setup(options) => provision(options).await,
+        Command::Plan(options) => show_plan(options).await,
+        Command::Test(options) => testing::run(&context(options.run.clone())?, &options.args).await,
+        Command::Report(options) => show_report(&options),
+        Command::Clean(options) => clean(&options).await,
+    }
+}
+
+/// A context that observes signals from here on.
+fn context(options: RunOptions) -> Result<Context> {
+    let context = Context::new(context::find_root()?, options);
+    context.observe_signals()?;
+    Ok(context)
+}
+
+async fn run(command: &str, options: RunOptions, gates: &[Gate]) -> Result<Exit> {
+    pipeline::run(&context(options)?, command, gates).await
+}
+
+async fn provision(options: RunOptions) -> Result<Exit> {
+    let context = context(options)?;
+    context.create_run_dir()?;
+    let bases = bases::resolve(&context, context.options.bases).await?;
+    setup::provision(&context, &bases).await?;
+    Ok(Exit::Passed)
+}
+
+async fn show_plan(options: RunOptions) -> Result<Exit> {
+    let context = context(options)?;
+    let catalogue = pipeline::read_catalogue(&context).await?;
+    let plan = pipeline::work_out(&context, &catalogue, &Gate::ALL).await?;
+    report::say(&match context.options.format {
+        Format::Human => plan::describe(&plan),
+        Format::Json => serde_json::to_string_pretty(&plan)?,
+    });
+    Ok(Exit::Passed)
+}
+
+fn show_report(options: &ReportOptions) -> Result<Exit> {
+    let folder = options.run_id.as_deref().unwrap_or("latest");
+    let report = report::read(&context::find_root()?.join("reports").join(folder).join("report.json"))?;
+    report::say(&match options.format {
+        Format::Human => report::markdown(&report),
+        Format::Json => serde_json::to_string_pretty(&report)?,
+    });
+    Ok(Exit::Passed)
+}
+
+async fn clean(options: &CleanOptions) -> Result<Exit> {
+    if options.reports {
+        context::remove_run_dirs(&context::find_root()?.join("reports"))?;
+    }
+    pipeline::clean().await?;
+    Ok(Exit::Passed)
+}

@@ -1,0 +1,167 @@
+//! What every step is given first: the checkout, the run's id and folder, its options, and whether it was
+//! told to stop. Passed as an argument, never global.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::RunOptions;
+use crate::exit::{Exit, Failure};
+
+/// One run's surroundings. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The checkout's root: the folder that holds `services/` and `xtask/`.
+    pub root: PathBuf,
+    /// Unique on this machine and sortable by time, e.g. `20261121-101502-3f2a`.
+    pub run_id: String,
+    /// `reports/<run-id>`: logs and reports of this run.
+    pub run_dir: PathBuf,
+    pub options: RunOptions,
+    /// Cancelled by SIGINT and SIGTERM; every wait and every child process observes it.
+    pub cancel: CancellationToken,
+    /// The signal that cancelled it.
+    signal: Arc<OnceLock<Exit>>,
+    pub started: Instant,
+}
+
+impl Context {
+    /// Surroundings for a run in the checkout at `root`. Creates nothing yet.
+    pub fn new(root: PathBuf, options: RunOptions) -> Self {
+        let run_id = new_run_id();
+        let run_dir = root.join("reports").join(&run_id);
+        let (cancel, signal) = (CancellationToken::new(), Arc::default());
+        Context { root, run_id, run_dir, options, cancel, signal, started: Instant::now() }
+    }
+
+    /// Turns SIGINT and SIGTERM into a cancellation, from here on.
+    ///
+    /// # Errors
+    /// Where the process may not handle signals.
+    pub fn observe_signals(&self) -> Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (cancel, told) = (self.cancel.clone(), self.signal.clone());
+        tokio::spawn(async move {
+            let exit = tokio::select! {
+                _ = int.recv() => Exit::Interrupted,
+                _ = term.recv() => Exit::Terminated,
+            };
+            let _ = told.set(exit);
+            cancel.cancel();
+        });
+        Ok(())
+    }
+
+    /// How the process must end, where a signal ended it.
+    pub fn interrupted(&self) -> Option<Exit> {
+        self.signal.get().copied()
+    }
+
+    /// The path of the log of one step, inside the run's folder: the step's name is the log's name.
+    pub fn log(&self, step: &str) -> PathBuf {
+        self.run_dir.join("logs").join(format!("{step}.log"))
+    }
+
+    /// Creates the run's folder and points `reports/latest` to it.
+    pub fn create_run_dir(&self) -> Result<()> {
+        std::fs::create_dir_all(self.run_dir.join("logs"))
+            .map_err(|error| {
+                Failure::undecided(
+                    format!("cannot create the run's folder {}: {error}", self.run_dir.display()),
+                    "make the reports folder writable and free some space (`cargo xtask clean --reports`)",
+                )
+            })?;
+        point_latest_to(&self.root.join("reports"), &self.run_id);
+        Ok(())
+    }
+
+    /// A path as the reader of a report sees it: relative to the checkout where it lies inside.
+    pub fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+    }
+}
+
+/// The checkout that holds the current folder: the nearest ancestor with `xtask/Cargo.toml` and `services/`.
+pub fn find_root() -> Result<PathBuf> {
+    let here = std::env::current_dir().context("cannot read the current folder")?;
+    here.ancestors()
+        .find(|dir| dir.join("xtask/Cargo.toml").is_file() && dir.join("services").is_dir())
+        .map(Path::to_path_buf)
+        .ok_or_else(|| {
+            Failure::usage(
+                format!("{} lies in no workspace with `xtask/` and `services/`", here.display()),
+                "run the command inside the checkout",
+            )
+            .into()
+        })
+}
+
+/// `reports/latest` is a convenience: where links cannot be made it is left out, and nothing fails.
+fn point_latest_to(reports: &Path, run_id: &str) {
+    #[cfg(unix)]
+    {
+        let fresh = reports.join(format!(".latest-{run_id}"));
+        if std::os::unix::fs::symlink(run_id, &fresh).is_ok() {
+            let _ = std::fs::rename(&fresh, reports.join("latest"));
+        }
+    }
+}
+
+/// Deletes the folders of earlier runs; what is committed under `reports/` stays.
+pub fn remove_run_dirs(reports: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(reports).with_context(|| format!("cannot read {}", reports.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.join("logs").is_dir() && !path.is_symlink() {
+            std::fs::remove_dir_all(&path).with_context(|| format!("cannot delete {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn new_run_id() -> String {
+    let now = jiff::Timestamp::now();
+    let salt = now.subsec_nanosecond() as u32 ^ std::process::id().rotate_left(16);
+    format!("{}-{:04x}", now.strftime("%Y%m%d-%H%M%S"), (salt ^ (salt >> 16)) & 0xffff)
+}
+
+/// A point in time by which a wait must have ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    at: Instant,
+    pub limit: Duration,
+}
+
+impl Deadline {
+    pub fn within(limit: Duration) -> Self {
+        Deadline { at: Instant::now() + limit, limit }
+    }
+
+    pub fn passed(&self) -> bool {
+        Instant::now() >= self.at
+    }
+
+    pub fn left(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Calls `attempt` every `every` until it answers or the deadline passes (then `None`).
+/// The first call is made at once; no attempt outlives the deadline.
+pub async fn poll<T, F, Fut>(deadline: Deadline, every: Duration, mut attempt: F) -> Option<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Option<T>>,
+{
+    loop {
+        match tokio::time::timeout(deadline.left().max(every), attempt()).await {
+            Ok(Some(value)) => return Some(value),
+            _ if deadline.passed() => return None,
+            _ => tokio::time::sleep(every.min(deadline.left())).await,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Containers of a run: created hardened and labelled, asked, stopped, removed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use bollard::container::LogOutput;
+use bollard::exec::StartExecResults;
+use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig, PortBinding};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, StatsOptionsBuilder, StopContainerOptionsBuilder,
+};
+use futures_util::StreamExt;
+
+use super::{Engine, RUN_LABEL, is_absent, refused};
+
+/// What to create. Every container of a gate runs under the constraints of production: a read-only root,
+/// no capabilities, no new privileges, limits on memory and processes.
+#[derive(Debug, Clone, Default)]
+pub struct ContainerSpec {
+    pub name: String,
+    pub image: String,
+    pub run_id: String,
+    pub command: Vec<String>,
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// A port to publish on a free port of 127.0.0.1.
+    pub publish: Option<u16>,
+    /// `None`: the engine's default bridge. `container:<id>`: inside another container's network.
+    pub network: Option<String>,
+    pub memory_bytes: i64,
+    pub pids: i64,
+}
+
+/// A container by its id.
+#[derive(Debug, Clone)]
+pub struct Container {
+    pub id: String,
+}
+
+/// What the engine says of a container.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    pub running: bool,
+    pub exit_code: Option<i64>,
+    pub oom_killed: bool,
+    /// The published port on 127.0.0.1, where one was asked for.
+    pub host_port: Option<u16>,
+    /// Network name -> IPv4 address.
+    pub addresses: Vec<(String, String)>,
+    /// When the main process was started (RFC 3339), to tell a restart from a recovery.
+    pub started_at: String,
+}
+
+impl Engine {
+    /// Creates a container; it does not run yet.
+    pub async fn create(&self, spec: &ContainerSpec) -> Result<Container> {
+        let port = spec.publish.map(|port| format!("{port}/tcp"));
+        let binding = PortBinding { host_ip: Some("127.0.0.1".into()), host_port: Some(String::new()) };
+        let host_config = HostConfig {
+            readonly_rootfs: Some(true),
+            cap_drop: Some(vec!["ALL".into()]),
+            security_opt: Some(vec!["no-new-privileges".into()]),
+            memory: Some(spec.memory_bytes),
+            memory_swap: Some(spec.memory_bytes),
+            pids_limit: Some(spec.pids),
+            network_mode: spec.network.clone(),
+            port_bindings: port.clone().map(|port| HashMap::from([(port, Some(vec![binding]))])),
+            ..Default::default()
+        };
+        let body = ContainerCreateBody {
+            image: Some(spec.image.clone()),
+            cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
+            env: Some(spec.env.clone()),
+            labels: Some(HashMap::from([(RUN_LABEL.to_owned(), spec.run_id.clone())])),
+            exposed_ports: port.map(|port| vec![port]),
+            host_config: Some(host_config),
+            ..Default::default()
+        };
+        let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+        let created = self.docker.create_container(Some(options), body).await;
+        let created = created.map_err(|error| refused(&format!("create a container of {}", spec.image), &error))?;
+        Ok(Container { id: created.id })
+    }
+
+    pub async fn start(&self, container: &Container) -> Result<()> {
+        self.docker
+            .start_container(&container.id, None::<bollard::query_parameters::StartContainerOptions>)
+            .await
+            .map_err(|error| refused("start a container", &error))
+    }
+
+    /// SIGTERM; SIGKILL after `grace`. Returns when the container has ended.
+    pub async fn stop(&self, container: &Container, grace: Duration) -> Result<()> {
+        let options = StopContainerOptionsBuilder::default().t(grace.as_secs() as i32).build();
+        match self.docker.stop_container(&container.id, Some(options)).await {
+            // 304: it had ended already, which is what was asked for.
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 304, .. }) | Ok(()) => Ok(()),
+            Err(error) => Err(refused("stop a container", &error)),
+        }
+    }
+
+    /// Removes a container with its anonymous volumes; one that is gone already is fine.
+    pub async fn remove(&self, container: &Container) -> Result<()> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match self.docker.remove_container(&container.id, Some(options)).await {
+            Err(error) if !is_absent(&error) => Err(refused("remove a container", &error)),
+            _ => Ok(()),
+        }
+    }
+
+    pub async fn state(&self, container: &Container) -> Result<State> {
+        let found = self
+            .docker
+            .inspect_container(&container.id, None::<bollard::query_parameters::InspectContainerOptions>)
+            .await
+            .map_err(|error| refused("inspect a container", &error))?;
+        let state = found.state.unwrap_or_default();
+        let network = found.network_settings.unwrap_or_default();
+        let ports = network.ports.unwrap_or_default();
+        let host_port = ports.values().flatten().flatten().find_map(|binding| binding.host_port.as_ref()?.parse().ok());
+        let addresses = network.networks.unwrap_or_default().into_iter();
+        let addresses = addresses.filter_map(|(name, end)| Some((name, end.ip_address?)));
+        let mut addresses: Vec<_> = addresses.filter(|(_, address)| !address.is_empty()).collect();
+        addresses.sort();
+        Ok(State {
+            running: state.running.unwrap_or_default(),
+            exit_code: state.exit_code,
+            oom_killed: state.oom_killed.unwrap_or_default(),
+            host_port,
+            addresses,
+            started_at: state.started_at.map(|at| at.to_string()).unwrap_or_default(),
+        })
+    }
+
+    /// Standard output and error of a container, from its start.
+    pub async fn logs(&self, container: &Container) -> Result<String> {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
+        let mut stream = Box::pin(self.docker.logs(&container.id, Some(options)));
+        let mut text = String::new();
+        while let Some(part) = stream.next().await {
+            let part = part.map_err(|error| refused("read a container's log", &error))?;
+            text.push_str(&part.to_string());
+        }
+        Ok(text)
+    }
+
+    /// Resident memory in bytes, as the kernel accounts it to the container without the page cache that it
+    /// could drop at once (the figure that `docker stats` shows).
+    pub async fn memory_bytes(&self, container: &Container) -> Result<Option<u64>> {
+        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+        let mut stream = Box::pin(self.docker.stats(&container.id, Some(options)));
+        let Some(stats) = stream.next().await else { return Ok(None) };
+        let memory = stats.map_err(|error| refused("read a container's figures", &error))?.memory_stats;
+        let memory = memory.unwrap_or_default();
+        let cache = memory.stats.unwrap_or_default().get("inactive_file").copied().unwrap_or_default();
+        Ok(memory.usage.map(|usage| usage.saturating_sub(cache)))
+    }
+
+    /// Runs a command inside a running container to its end; returns what it said on both streams.
+    pub async fn exec(&self, container: &Container, command: Vec<String>) -> Result<String> {
+        let failed = |error: bollard::errors::Error| refused("run a command inside a container", &error);
+        let config = ExecConfig {
+            cmd: Some(command),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..Default::default()
+        };
+        let exec = self.docker.create_exec(&container.id, config).await.map_err(failed)?;
+        let started = self.docker.start_exec(&exec.id, None::<bollard::exec::StartExecOptions>).await;
+        let mut output = String::new();
+        if let StartExecResults::Attached { output: mut stream, .. } = started.map_err(failed)? {
+            while let Some(part) = stream.next().await {
+                if let LogOutput::StdOut { message } | LogOutput::StdErr { message } = part.map_err(failed)? {
+                    output.push_str(&String::from_utf8_lossy(&message));
+                }
+            }
+        }
+        Ok(output)
+    }
+
+    /// The containers of a compose project: service name -> container, running or not.
+    pub async fn project(&self, project: &str) -> Result<Vec<(String, Container)>> {
+        let filters = HashMap::from([("label", vec![format!("com.docker.compose.project={project}")])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let listed = self.docker.list_containers(Some(options)).await;
+        let listed = listed.map_err(|error| refused("list containers", &error))?;
+        let mut services: Vec<_> = listed
+            .into_iter()
+            .filter_map(|container| {
+                let service = container.labels?.get("com.docker.compose.service")?.clone();
+                Some((service, Container { id: container.id? }))
+            })
+            .collect();
+        services.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(services)
+    }
+}

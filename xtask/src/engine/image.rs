@@ -1,0 +1,68 @@
+//! Images: their digest and configuration, tags, and the archive that the static gates read.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use bollard::query_parameters::{RemoveImageOptionsBuilder, TagImageOptionsBuilder};
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+
+use super::{Engine, is_absent, refused};
+
+/// An image as the engine holds it.
+#[derive(Debug, Clone, Default)]
+pub struct ImageFacts {
+    /// With the containerd store the digest of the manifest, `sha256:...`.
+    pub id: String,
+    pub labels: BTreeMap<String, String>,
+    pub user: String,
+}
+
+impl Engine {
+    /// What the engine knows of an image; `None` where it has none of that name.
+    pub async fn image(&self, name: &str) -> Result<Option<ImageFacts>> {
+        let found = match self.docker.inspect_image(name).await {
+            Ok(found) => found,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(refused(&format!("inspect the image {name}"), &error)),
+        };
+        let config = found.config.unwrap_or_default();
+        Ok(Some(ImageFacts {
+            id: found.id.unwrap_or_default(),
+            labels: config.labels.unwrap_or_default().into_iter().collect(),
+            user: config.user.unwrap_or_default(),
+        }))
+    }
+
+    /// Gives the image `name` one more tag, `repository:tag`.
+    pub async fn tag(&self, name: &str, repository: &str, tag: &str) -> Result<()> {
+        let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        let tagged = self.docker.tag_image(name, Some(options)).await;
+        tagged.map_err(|error| refused(&format!("tag {name} as {repository}:{tag}"), &error))
+    }
+
+    /// Takes a tag away (the image goes with its last one); an absent one is fine.
+    pub async fn untag(&self, reference: &str) -> Result<()> {
+        let options = RemoveImageOptionsBuilder::default().build();
+        match self.docker.remove_image(reference, Some(options), None).await {
+            Err(error) if !is_absent(&error) => Err(refused(&format!("untag {reference}"), &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes an image as an archive (an OCI layout in a tar) to `path`.
+    pub async fn export(&self, name: &str, path: &Path) -> Result<()> {
+        if let Some(dir) = path.parent() {
+            tokio::fs::create_dir_all(dir).await.with_context(|| format!("cannot create {}", dir.display()))?;
+        }
+        let mut file =
+            tokio::fs::File::create(path).await.with_context(|| format!("cannot write {}", path.display()))?;
+        let mut stream = Box::pin(self.docker.export_image(name));
+        while let Some(part) = stream.next().await {
+            let part = part.map_err(|error| refused(&format!("export {name}"), &error))?;
+            file.write_all(&part).await.with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        file.flush().await.with_context(|| format!("cannot write {}", path.display()))
+    }
+}

@@ -1,0 +1,182 @@
+//! The size gate: an image's layers, unpacked and compressed, against the service's budget.
+//! *Compressed* is the sum of the layer blobs in the manifest, *unpacked* that of the uncompressed layers.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+
+use crate::build::Built;
+use crate::verdict::{Check, Gate, Record};
+
+/// Sizes in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    pub unpacked_bytes: u64,
+    pub compressed_bytes: u64,
+    pub layers: usize,
+}
+
+/// Judges one image by its archive.
+pub async fn check(image: &Built) -> Result<Record> {
+    let (archive, digest) = (image.archive.clone(), image.digest.clone());
+    let sizes = tokio::task::spawn_blocking(move || measure(&archive, &digest)).await??;
+    Ok(judge(&image.plan.service.name, sizes, image.plan.service.budget_bytes))
+}
+
+fn judge(service: &str, sizes: Sizes, budget_bytes: u64) -> Record {
+    let shown = format!("{} of {}", mb(sizes.unpacked_bytes), mb(budget_bytes));
+    let check = if sizes.unpacked_bytes <= budget_bytes {
+        Check::passed("unpacked", format!("{shown} unpacked, {} compressed", mb(sizes.compressed_bytes)))
+    } else {
+        let over = mb(sizes.unpacked_bytes - budget_bytes);
+        Check::violated(
+            "over budget",
+            format!("{} unpacked, {over} over the budget of {}", mb(sizes.unpacked_bytes), mb(budget_bytes)),
+            "make it smaller, or raise image.budget in the service's Cargo.toml where the growth is worth it",
+        )
+    };
+    Record::from_checks(service, Gate::Budget, vec![check], shown)
+        .figure("unpacked_bytes", sizes.unpacked_bytes)
+        .figure("compressed_bytes", sizes.compressed_bytes)
+        .figure("budget_bytes", budget_bytes)
+        .figure("layers", sizes.layers)
+}
+
+/// Bytes as decimal megabytes with two digits.
+pub fn mb(bytes: u64) -> String {
+    format!("{:.2} MB", bytes as f64 / 1e6)
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    layers: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: String,
+    #[serde(rename = "mediaType")]
+    media_type: String,
+    size: u64,
+}
+
+/// Measures an OCI archive: the manifest of `digest` and its layers.
+///
+/// # Errors
+/// An archive without that manifest or one of its layers, or a layer that cannot be unpacked.
+fn measure(archive: &Path, digest: &str) -> Result<Sizes> {
+    let manifest: Manifest = {
+        let bytes = blob(archive, digest)?;
+        serde_json::from_slice(&bytes).with_context(|| format!("the manifest {digest} is not one"))?
+    };
+    let mut unpacked = unpacked_sizes(archive, &manifest.layers)?;
+    let mut sizes = Sizes { unpacked_bytes: 0, compressed_bytes: 0, layers: manifest.layers.len() };
+    for layer in &manifest.layers {
+        sizes.compressed_bytes += layer.size;
+        sizes.unpacked_bytes +=
+            unpacked.remove(&layer.digest).with_context(|| format!("the archive holds no layer {}", layer.digest))?;
+    }
+    Ok(sizes)
+}
+
+fn blob_path(digest: &str) -> String {
+    format!("blobs/{}", digest.replace(':', "/"))
+}
+
+fn blob(archive: &Path, digest: &str) -> Result<Vec<u8>> {
+    let mut tar = open(archive)?;
+    for entry in tar.entries().context("the archive cannot be read")? {
+        let mut entry = entry.context("the archive is cut off")?;
+        if entry.path()?.to_string_lossy() == blob_path(digest) {
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes)?;
+            return Ok(bytes);
+        }
+    }
+    bail!("the archive holds no {digest}: not an OCI layout (is the containerd image store on?)")
+}
+
+fn unpacked_sizes(archive: &Path, layers: &[Descriptor]) -> Result<BTreeMap<String, u64>> {
+    let wanted: BTreeMap<String, &Descriptor> = layers.iter().map(|layer| (blob_path(&layer.digest), layer)).collect();
+    let mut sizes = BTreeMap::new();
+    let mut tar = open(archive)?;
+    for entry in tar.entries().context("the archive cannot be read")? {
+        let entry = entry.context("the archive is cut off")?;
+        let path = entry.path()?.to_string_lossy().into_owned();
+        let Some(layer) = wanted.get(&path) else { continue };
+        let mut counter = std::io::sink();
+        let size = if layer.media_type.ends_with("gzip") {
+            std::io::copy(&mut GzDecoder::new(entry), &mut counter)
+        } else if layer.media_type.ends_with("tar") {
+            std::io::copy(&mut { entry }, &mut counter)
+        } else {
+            bail!("the layer {} is packed as {}, which is not known here", layer.digest, layer.media_type)
+        };
+        sizes.insert(layer.digest.clone(), size.with_context(|| format!("{} cannot be unpacked", layer.digest))?);
+    }
+    Ok(sizes)
+}
+
+fn open(archive: &Path) -> Result<tar::Archive<std::fs::File>> {
+    let file = std::fs::File::open(archive).with_context(|| format!("cannot open {}", archive.display()))?;
+    Ok(tar::Archive::new(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Outcome;
+    use std::io::Write;
+
+    fn add(tar: &mut tar::Builder<Vec<u8>>, path: &str, bytes: &[u8]) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        tar.append_data(&mut header, path, bytes).unwrap();
+    }
+
+    fn archive_with_a_gzip_and_a_plain_layer() -> tempfile::NamedTempFile {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packer.write_all(&[7; 100_000]).unwrap();
+        let packed = packer.finish().unwrap();
+        let manifest = serde_json::json!({ "layers": [
+            { "digest": "sha256:aa", "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": packed.len() },
+            { "digest": "sha256:bb", "mediaType": "application/vnd.oci.image.layer.v1.tar", "size": 500 },
+        ]});
+        let mut tar = tar::Builder::new(Vec::new());
+        add(&mut tar, "blobs/sha256/aa", &packed);
+        add(&mut tar, "blobs/sha256/bb", &[1; 500]);
+        add(&mut tar, "blobs/sha256/mm", manifest.to_string().as_bytes());
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&tar.into_inner().unwrap()).unwrap();
+        file
+    }
+
+    #[test]
+    fn layers_are_unpacked_and_added_up() {
+        let archive = archive_with_a_gzip_and_a_plain_layer();
+        let sizes = measure(archive.path(), "sha256:mm").unwrap();
+        assert_eq!((sizes.unpacked_bytes, sizes.layers), (100_500, 2));
+        assert!(sizes.compressed_bytes < 2_000, "{}", sizes.compressed_bytes);
+    }
+
+    #[test]
+    fn an_archive_without_the_digest_is_an_error_not_a_zero() {
+        let archive = archive_with_a_gzip_and_a_plain_layer();
+        assert!(measure(archive.path(), "sha256:other").is_err());
+    }
+
+    #[test]
+    fn over_budget_is_violated_and_says_by_how_much() {
+        let sizes = Sizes { unpacked_bytes: 17_000_000, compressed_bytes: 6_000_000, layers: 2 };
+        let record = judge("gateway", sizes, 16_000_000);
+        assert_eq!(record.outcome, Outcome::Violated);
+        assert_eq!(record.reason, "over budget: 17.00 MB unpacked, 1.00 MB over the budget of 16.00 MB");
+        assert_eq!(judge("gateway", sizes, 17_000_000).outcome, Outcome::Passed);
+    }
+}

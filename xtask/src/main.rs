@@ -1,0 +1,41 @@
+//! `cargo xtask`: parses the arguments, dispatches, and ends with the run's exit code. Nothing else ends the
+//! process.
+
+mod bases;
+mod build;
+mod catalogue;
+mod cli;
+mod commands;
+mod context;
+mod engine;
+mod exit;
+mod gate;
+mod pipeline;
+mod plan;
+mod process;
+mod report;
+mod setup;
+mod testing;
+#[cfg(test)]
+mod tidy;
+mod tool;
+mod verdict;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let ended = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        let ended = runtime.block_on(commands::dispatch(cli.command));
+        runtime.shutdown_background();
+        ended
+    });
+    let exit = ended.unwrap_or_else(|error| {
+        let (exit, text) = exit::explain(&error);
+        report::complain(&text);
+        exit
+    });
+    ExitCode::from(exit.code())
+}

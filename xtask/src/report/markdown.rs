@@ -1,0 +1,123 @@
+//! The report as Markdown: for a pull request, a job's summary, or a terminal pager.
+
+use std::fmt::Write;
+
+use super::Report;
+use crate::verdict::{Origin, Outcome, Record};
+
+/// Renders a report. Words from outside are escaped, so that they cannot become markup.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "# {}: {}\n", title(report), escape(&report.command));
+    let _ = writeln!(text, "{}\n", escape(&report.summary()));
+    if let Some(error) = &report.error {
+        let _ = writeln!(text, "**The run ended early:** {}\n", escape(error));
+    }
+    table(report, &mut text);
+    findings(report, &mut text);
+    digests(report, &mut text);
+    if !report.bases.is_empty() {
+        let _ = writeln!(text, "Base and store images: {}", escape(&report.bases));
+    }
+    for fact in &report.environment {
+        let _ = writeln!(text, "- {}", escape(fact));
+    }
+    text
+}
+
+fn title(report: &Report) -> &'static str {
+    match report.exit_code {
+        0 => "passed",
+        1 => "violated",
+        130 | 143 => "interrupted",
+        _ => "undecided",
+    }
+}
+
+fn table(report: &Report, text: &mut String) {
+    let gates = report.gates();
+    if gates.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = gates.iter().map(|gate| gate.name()).collect();
+    let _ = writeln!(text, "| image | {} |", names.join(" | "));
+    let _ = writeln!(text, "| --- |{}", " --- |".repeat(gates.len()));
+    for service in &report.services {
+        let cells: Vec<String> = gates.iter().map(|gate| cell(report.record(service, *gate))).collect();
+        let _ = writeln!(text, "| {} | {} |", escape(service), cells.join(" | "));
+    }
+    text.push('\n');
+}
+
+fn cell(record: Option<&Record>) -> String {
+    let Some(record) = record else { return "not run".to_owned() };
+    let word = match (&record.origin, record.outcome) {
+        (Origin::Reused { .. }, Outcome::Passed) => "reused",
+        (_, outcome) => outcome.word(),
+    };
+    let mut reason = record.reason.lines().next().unwrap_or_default().to_owned();
+    if reason.chars().count() > 60 {
+        reason = reason.chars().take(59).chain(['…']).collect();
+    }
+    format!("**{word}** {}", escape(&reason)).trim_end().to_owned()
+}
+
+/// Everything that is violated or undecided, with its evidence and its remedy.
+fn findings(report: &Report, text: &mut String) {
+    let bad = |record: &&Record| matches!(record.outcome, Outcome::Violated | Outcome::Undecided);
+    for record in report.records.iter().filter(bad) {
+        let _ = writeln!(text, "## {} {}: {}\n", escape(&record.service), record.gate.name(), record.outcome.word());
+        for check in record.checks.iter().filter(|check| check.outcome > Outcome::Skipped) {
+            let _ = writeln!(text, "- **{}** ({}): {}", escape(&check.name), check.outcome.word(), escape(&check.detail));
+            if let Some(hint) = &check.hint {
+                let _ = writeln!(text, "  - hint: {}", escape(hint));
+            }
+        }
+        if let Some(log) = &record.log {
+            let _ = writeln!(text, "- log: `{log}`");
+        }
+        text.push('\n');
+    }
+}
+
+fn digests(report: &Report, text: &mut String) {
+    if report.digests.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "| image | digest |\n| --- | --- |");
+    for (service, digest) in &report.digests {
+        let _ = writeln!(text, "| {} | `{digest}` |", escape(service));
+    }
+    text.push('\n');
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' => escaped.extend(['\\', character]),
+            '\n' => escaped.push_str("<br>"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::sample;
+
+    #[test]
+    fn a_report_with_every_kind_of_verdict() {
+        insta::assert_snapshot!(render(&sample()));
+    }
+
+    #[test]
+    fn words_from_outside_are_no_markup() {
+        assert_eq!(escape("<b>a|b</b>\n*x*"), "&lt;b&gt;a\\|b&lt;/b&gt;<br>\\*x\\*");
+    }
+}

@@ -1,0 +1,184 @@
+//! The report: one value, several renderers. Written on every path a run can take.
+
+pub mod live;
+mod markdown;
+
+use std::io::Write;
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::plan::Plan;
+use crate::verdict::{Gate, Outcome, Record};
+
+pub use markdown::render as markdown;
+
+/// Raised whenever a field of the report changes its meaning.
+const VERSION: u32 = 1;
+
+/// What a run came to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    pub version: u32,
+    pub run_id: String,
+    /// The subcommand.
+    pub command: String,
+    pub started_at: jiff::Timestamp,
+    pub took_ms: u64,
+    pub exit_code: u8,
+    pub strict: bool,
+    /// Where base and store images came from, and why.
+    pub bases: String,
+    /// Facts about engine and tools.
+    pub environment: Vec<String>,
+    /// Service -> digest of the image that was judged.
+    pub digests: Vec<(String, String)>,
+    pub services: Vec<String>,
+    pub records: Vec<Record>,
+    /// What ended the run before its gates could, if something did.
+    pub error: Option<String>,
+}
+
+impl Report {
+    /// Puts a run's verdicts together.
+    pub fn new(context: &Context, command: &str, plan: Option<&Plan>, records: Vec<Record>, exit: Exit) -> Self {
+        let took = context.started.elapsed();
+        let now = jiff::Timestamp::now();
+        let mut services: Vec<String> = records.iter().map(|record| record.service.clone()).collect();
+        services.sort();
+        services.dedup();
+        let digests = records.iter().filter(|record| record.gate == Gate::Build);
+        let digests = digests.filter_map(|record| Some((record.service.clone(), record.digest.clone()?)));
+        Report {
+            version: VERSION,
+            run_id: context.run_id.clone(),
+            command: command.to_owned(),
+            started_at: now - jiff::SignedDuration::try_from(took).unwrap_or_default(),
+            took_ms: took.as_millis() as u64,
+            exit_code: exit.code(),
+            strict: context.options.strict,
+            bases: plan.map(|plan| format!("{} ({})", plan.bases.origin.word(), plan.bases.reason)).unwrap_or_default(),
+            environment: Vec::new(),
+            digests: digests.collect(),
+            services,
+            records,
+            error: None,
+        }
+    }
+
+    pub fn record(&self, service: &str, gate: Gate) -> Option<&Record> {
+        self.records.iter().find(|record| record.service == service && record.gate == gate)
+    }
+
+    pub fn gates(&self) -> Vec<Gate> {
+        Gate::ALL.into_iter().filter(|gate| self.records.iter().any(|record| record.gate == *gate)).collect()
+    }
+
+    /// Writes `report.json` and `report.md` into the run's folder.
+    pub fn write(&self, context: &Context) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self)?;
+        for (name, content) in [("report.json", json), ("report.md", markdown(self).into_bytes())] {
+            let path = context.run_dir.join(name);
+            std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The last line of a run, and everything that is not well above it.
+    pub fn summary(&self) -> String {
+        let count = |outcome| self.records.iter().filter(|record| record.outcome == outcome).count();
+        let mut parts = vec![format!("{} passed", count(Outcome::Passed))];
+        for (outcome, word) in [(Outcome::Violated, "violated"), (Outcome::Undecided, "undecided"), (Outcome::Skipped, "skipped")] {
+            if count(outcome) > 0 {
+                parts.push(format!("{} {word}", count(outcome)));
+            }
+        }
+        if self.records.is_empty() {
+            parts = vec!["nothing was judged".to_owned()];
+        }
+        let tolerated = if self.exit_code == 0 && count(Outcome::Undecided) > 0 {
+            " (undecided is let pass by docker/policy/scan.toml; --strict ends with 3)"
+        } else {
+            ""
+        };
+        let seconds = self.took_ms as f64 / 1000.0;
+        format!("{}{tolerated}; exit {} after {seconds:.1} s; reports/{}", parts.join(", "), self.exit_code, self.run_id)
+    }
+}
+
+/// Reads the report of a run.
+pub fn read(path: &std::path::Path) -> Result<Report> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no report of this version", path.display()))
+}
+
+/// A line on standard output for a person. A closed pipe is no error.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line on standard error.
+pub fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::verdict::Check;
+
+    /// A report with one verdict of each kind and everything that changes from run to run made constant.
+    pub(crate) fn sample() -> Report {
+        let passed = Record::from_checks("frontend", Gate::Build, vec![Check::passed("image", "revision abc")], "1f2e");
+        let violated = Record::from_checks(
+            "frontend",
+            Gate::Budget,
+            vec![Check::violated("over budget", "17.00 MB unpacked | 1.00 MB over", "make it smaller")],
+            "",
+        );
+        let undecided = Record::from_checks(
+            "frontend",
+            Gate::Scan,
+            vec![Check::undecided("vulnerabilities", "no database", "pass --vuln-db").tolerated()],
+            "",
+        );
+        let skipped = Record::skipped("gateway", Gate::Build, "left out by --service");
+        Report {
+            version: VERSION,
+            run_id: "20261121-101500-abcd".into(),
+            command: "ci".into(),
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+            took_ms: 12_345,
+            exit_code: 1,
+            strict: false,
+            bases: "local (no registry answers)".into(),
+            environment: vec!["engine 26.1.5".into()],
+            digests: vec![("frontend".into(), "sha256:1f2e".into())],
+            services: vec!["frontend".into(), "gateway".into()],
+            records: vec![passed, violated, undecided, skipped],
+            error: None,
+        }
+    }
+
+    #[test]
+    fn the_summary_counts_and_says_where_the_report_lies() {
+        insta::assert_snapshot!(sample().summary(), @"1 passed, 1 violated, 1 undecided, 1 skipped; exit 1 after 12.3 s; reports/20261121-101500-abcd");
+    }
+
+    #[test]
+    fn what_policy_lets_pass_is_said_in_the_last_line() {
+        let mut report = sample();
+        report.records.retain(|record| record.outcome != Outcome::Violated);
+        report.exit_code = 0;
+        assert!(report.summary().contains("undecided is let pass by docker/policy/scan.toml"));
+    }
+
+    #[test]
+    fn a_report_is_read_back_as_it_was_written() {
+        let text = serde_json::to_string(&sample()).unwrap();
+        let back: Report = serde_json::from_str(&text).unwrap();
+        assert_eq!(back.records, sample().records);
+    }
+}
