@@ -1,0 +1,53 @@
+//! This service's settings.
+
+use std::time::Duration;
+
+use kit::Settings;
+use sqlx::postgres::PgConnectOptions;
+
+/// What the environment says.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `DATABASE_URL`.
+    pub database: Option<PgConnectOptions>,
+    /// `DB_POOL_SIZE`: connections at most.
+    pub pool_size: u32,
+    /// `DB_ACQUIRE_TIMEOUT`: how long a request waits for a connection.
+    pub acquire_timeout: Duration,
+    /// `STATEMENT_TIMEOUT`: after which PostgreSQL cancels a statement.
+    pub statement_timeout: Duration,
+    /// `DATAFLOW_URL`: the data service.
+    pub dataflow_url: Option<String>,
+    /// `STEP_TIMEOUT`: how long one call of another service may take.
+    pub step_timeout: Duration,
+    /// `RUN_TIMEOUT`: how long one run may take.
+    pub run_timeout: Duration,
+}
+
+impl Config {
+    /// Reads the settings; faults stay in `settings`.
+    pub fn read(settings: &mut Settings) -> Self {
+        let url = settings.required_secret("DATABASE_URL");
+        let database = url.and_then(|url| match url.reveal().parse::<PgConnectOptions>() {
+            Ok(options) => Some(options.application_name("workflow-engine")),
+            Err(_) => {
+                // The parser's words may repeat the password.
+                settings.fault("DATABASE_URL", "expected postgres://user:password@host:port/database");
+                None
+            }
+        });
+        let pool_size = settings.parsed("DB_POOL_SIZE", 8, "a number of connections from 1");
+        if pool_size == 0 {
+            settings.fault("DB_POOL_SIZE", "expected a number of connections from 1, got '0'");
+        }
+        Config {
+            database,
+            pool_size,
+            acquire_timeout: settings.seconds("DB_ACQUIRE_TIMEOUT", 2),
+            statement_timeout: settings.seconds("STATEMENT_TIMEOUT", 10),
+            dataflow_url: settings.required_url("DATAFLOW_URL"),
+            step_timeout: settings.seconds("STEP_TIMEOUT", 10),
+            run_timeout: settings.seconds("RUN_TIMEOUT", 25),
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Runs workflows.
+fn main() {}
