@@ -68,6 +68,11 @@ impl Problem {
         self.status
     }
 
+    /// The words for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The code for programs.
     pub fn code(&self) -> &str {
         &self.code
