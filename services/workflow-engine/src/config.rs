@@ -32,7 +32,10 @@ impl Config {
             Ok(options) => Some(options.application_name("workflow-engine")),
             Err(_) => {
                 // The parser's words may repeat the password.
-                settings.fault("DATABASE_URL", "expected postgres://user:password@host:port/database");
+                settings.fault(
+                    "DATABASE_URL",
+                    "expected postgres://user:password@host:port/database",
+                );
                 None
             }
         });

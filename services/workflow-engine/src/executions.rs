@@ -18,7 +18,7 @@ use crate::store::{Ended, Stored};
 
 /// An execution that is under way.
 #[derive(Debug)]
-pub struct Begun {
+pub(crate) struct Begun {
     pub execution_id: String,
     task: JoinHandle<Result<ExecuteAnswer>>,
 }
@@ -28,8 +28,11 @@ impl Begun {
     ///
     /// # Errors
     /// The problem that it failed with, with its `execution_id`.
-    pub async fn ended(self) -> Result<ExecuteAnswer> {
-        let ended = self.task.await.unwrap_or_else(|error| Err(Problem::internal(error)));
+    pub(crate) async fn ended(self) -> Result<ExecuteAnswer> {
+        let ended = self
+            .task
+            .await
+            .unwrap_or_else(|error| Err(Problem::internal(error)));
         ended.map_err(|problem| problem.field("execution_id", self.execution_id))
     }
 }
@@ -38,7 +41,7 @@ impl Begun {
 ///
 /// # Errors
 /// It cannot be noted in the database, or the kept definition cannot run any more.
-pub async fn begin(engine: &Engine, stored: Stored, given: Map<String, Value>) -> Result<Begun> {
+pub(crate) async fn begin(engine: &Engine, stored: Stored, given: Map<String, Value>) -> Result<Begun> {
     let plan = Plan::new(&stored.definition).map_err(|faults| Problem::internal(faults.join("; ")))?;
     let execution_id = Uuid::new_v4().to_string();
     engine
@@ -82,7 +85,12 @@ async fn execute(
 /// What the run did has happened: its answer stands even where its end cannot be noted.
 async fn note(engine: &Engine, execution_id: &str, ended: &Result<Outputs>) {
     let noted = match ended {
-        Ok(outputs) => engine.store.end(execution_id, Ended::Completed(&json!(outputs))).await,
+        Ok(outputs) => {
+            engine
+                .store
+                .end(execution_id, Ended::Completed(&json!(outputs)))
+                .await
+        }
         Err(problem) => {
             let words = json!({ "error": problem.message(), "code": problem.code() });
             engine.store.end(execution_id, Ended::Failed(&words)).await

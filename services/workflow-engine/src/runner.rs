@@ -18,17 +18,21 @@ use crate::domain::template::Template;
 const AT_ONCE: usize = 10;
 
 /// Each node's output, by the node's id.
-pub type Outputs = BTreeMap<String, Value>;
+pub(crate) type Outputs = BTreeMap<String, Value>;
 
 /// Runs `plan` with what it is `given`.
 ///
 /// # Errors
 /// That of the first node that failed, with the node's id in the field `node`.
-pub async fn run(plan: &Plan, given: &Map<String, Value>, dataflow: &Upstream) -> Result<Outputs> {
+pub(crate) async fn run(plan: &Plan, given: &Map<String, Value>, dataflow: &Upstream) -> Result<Outputs> {
     let mut outputs = Outputs::new();
     for level in &plan.levels {
-        let ended: Vec<(String, Value)> = stream::iter(level)
-            .map(|position| one(&plan.nodes[*position], plan, given, &outputs, dataflow))
+        // Collected first: a closure inside the stream would have to hold for every lifetime.
+        let nodes = level.iter().map(|position| &plan.nodes[*position]);
+        let under_way: Vec<_> = nodes
+            .map(|node| one(node, plan, given, &outputs, dataflow))
+            .collect();
+        let ended: Vec<(String, Value)> = stream::iter(under_way)
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
@@ -57,10 +61,15 @@ async fn one(
     Ok((node.id.clone(), Value::Object(output)))
 }
 
-fn transform(members: &[(String, Template)], inputs: &Map<String, Value>) -> Result<Map<String, Value>, String> {
+fn transform(
+    members: &[(String, Template)],
+    inputs: &Map<String, Value>,
+) -> Result<Map<String, Value>, String> {
     let filled = members.iter().map(|(key, template)| {
         let value = template.fill(inputs);
-        value.map(|value| (key.clone(), value)).map_err(|fault| format!("'{key}': {fault}"))
+        value
+            .map(|value| (key.clone(), value))
+            .map_err(|fault| format!("'{key}': {fault}"))
     });
     filled.collect()
 }
@@ -108,8 +117,13 @@ mod tests {
             { "id": "b", "type": "Transform", "config": { "set": { "title": "{{name}}!" } } },
         ]);
         let connections = json!([{ "from": "a", "output": "name", "to": "b", "input": "name" }]);
-        let outputs = run_it(nodes, connections, json!({ "name": " x " })).await.unwrap();
-        assert_eq!(json!(outputs), json!({ "a": { "name": "x" }, "b": { "title": "x!" } }));
+        let outputs = run_it(nodes, connections, json!({ "name": " x " }))
+            .await
+            .unwrap();
+        assert_eq!(
+            json!(outputs),
+            json!({ "a": { "name": "x" }, "b": { "title": "x!" } })
+        );
     }
 
     #[tokio::test]
@@ -123,6 +137,9 @@ mod tests {
     async fn without_a_data_service_its_steps_are_unavailable() {
         let nodes = json!([{ "id": "a", "type": "DataFlow", "config": { "node": "XCreateNode" } }]);
         let problem = run_it(nodes, json!([]), json!({})).await.unwrap_err();
-        assert_eq!((problem.status().as_u16(), problem.code()), (503, "UPSTREAM_UNAVAILABLE"));
+        assert_eq!(
+            (problem.status().as_u16(), problem.code()),
+            (503, "UPSTREAM_UNAVAILABLE")
+        );
     }
 }

@@ -8,11 +8,14 @@ use super::path;
 use super::plan::{Plan, PlannedNode};
 
 /// Under this name a run's parameters are seen as a whole.
-pub const ENVELOPE: &str = "parameters";
+pub(crate) const ENVELOPE: &str = "parameters";
 
 /// `inputs` are passed untouched; else `parameters` are seen flat, and as a whole under `parameters`, which wins
 /// where both have a key of that name; with neither a run gets nothing.
-pub fn bound(inputs: Option<Map<String, Value>>, parameters: Option<Map<String, Value>>) -> Map<String, Value> {
+pub(crate) fn bound(
+    inputs: Option<Map<String, Value>>,
+    parameters: Option<Map<String, Value>>,
+) -> Map<String, Value> {
     match (inputs, parameters) {
         (Some(inputs), _) => inputs,
         (None, Some(parameters)) => {
@@ -29,7 +32,7 @@ pub fn bound(inputs: Option<Map<String, Value>>, parameters: Option<Map<String, 
 ///
 /// # Errors
 /// A connected output that does not exist.
-pub fn inputs_of(
+pub(crate) fn inputs_of(
     node: &PlannedNode,
     plan: &Plan,
     given: &Map<String, Value>,
@@ -37,13 +40,18 @@ pub fn inputs_of(
 ) -> Result<Map<String, Value>, String> {
     let mut inputs = Map::new();
     if node.incoming.is_empty() {
-        let shared = given.iter().filter(|(key, value)| !is_addressed(plan, key, value));
+        let shared = given
+            .iter()
+            .filter(|(key, value)| !is_addressed(plan, key, value));
         inputs.extend(shared.map(|(key, value)| (key.clone(), value.clone())));
     }
     for connection in &node.incoming {
         let output = outputs.get(&connection.from).and_then(Value::as_object);
         let Some(value) = output.and_then(|output| path::get(output, &connection.output)) else {
-            return Err(format!("node '{}' gives no '{}'", connection.from, connection.output));
+            return Err(format!(
+                "node '{}' gives no '{}'",
+                connection.from, connection.output
+            ));
         };
         inputs.insert(connection.input.clone(), value.clone());
     }
@@ -85,7 +93,10 @@ mod tests {
         assert_eq!(Value::Object(given), json!({ "a": 1, "parameters": { "a": 1 } }));
         let clash = bound(None, Some(object(json!({ "parameters": 1 }))));
         assert_eq!(Value::Object(clash), json!({ "parameters": { "parameters": 1 } }));
-        assert_eq!(Value::Object(bound(Some(object(json!({ "i": 1 }))), None)), json!({ "i": 1 }));
+        assert_eq!(
+            Value::Object(bound(Some(object(json!({ "i": 1 }))), None)),
+            json!({ "i": 1 })
+        );
         assert!(bound(None, None).is_empty());
     }
 

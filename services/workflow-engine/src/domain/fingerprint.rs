@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 ///
 /// # Errors
 /// The definition cannot be written as JSON.
-pub fn of(definition: &Definition) -> Result<String, serde_json::Error> {
+pub(crate) fn of(definition: &Definition) -> Result<String, serde_json::Error> {
     let mut canonical = String::new();
     write(&serde_json::to_value(definition)?, &mut canonical);
     let digest = Sha256::digest(canonical.as_bytes());

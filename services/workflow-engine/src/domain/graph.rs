@@ -8,7 +8,7 @@ use super::path;
 use super::suggest;
 
 /// Faults of the connections: ends that do not exist, loops, two values for one input.
-pub fn faults(definition: &Definition) -> Vec<String> {
+pub(crate) fn faults(definition: &Definition) -> Vec<String> {
     let ids: BTreeSet<&str> = definition.nodes.iter().map(|node| node.id.as_str()).collect();
     let mut taken = BTreeSet::new();
     let mut faults = Vec::new();
@@ -24,7 +24,9 @@ pub fn faults(definition: &Definition) -> Vec<String> {
             faults.push(format!("connection {name}: a node cannot feed itself"));
         }
         if !path::is_path(&connection.output) {
-            faults.push(format!("connection {name}: 'output' is no path such as product.name"));
+            faults.push(format!(
+                "connection {name}: 'output' is no path such as product.name"
+            ));
         }
         if connection.input.is_empty() {
             faults.push(format!("connection {name}: 'input' is empty"));
@@ -38,7 +40,11 @@ pub fn faults(definition: &Definition) -> Vec<String> {
 
 fn name(connection: &Connection) -> String {
     let Connection {
-        from, output, to, input, ..
+        from,
+        output,
+        to,
+        input,
+        ..
     } = connection;
     format!("{from}.{output} -> {to}.{input}")
 }
@@ -47,7 +53,7 @@ fn name(connection: &Connection) -> String {
 ///
 /// # Errors
 /// The ids of the nodes that wait for each other.
-pub fn levels(definition: &Definition) -> Result<Vec<Vec<usize>>, Vec<String>> {
+pub(crate) fn levels(definition: &Definition) -> Result<Vec<Vec<usize>>, Vec<String>> {
     let position: BTreeMap<&str, usize> = definition
         .nodes
         .iter()
@@ -62,7 +68,11 @@ pub fn levels(definition: &Definition) -> Result<Vec<Vec<usize>>, Vec<String>> {
     let mut waiting: BTreeSet<usize> = (0..definition.nodes.len()).collect();
     let mut levels = Vec::new();
     while !waiting.is_empty() {
-        let blocked = |node: &usize| edges.iter().any(|(from, to)| to == node && waiting.contains(from));
+        let blocked = |node: &usize| {
+            edges
+                .iter()
+                .any(|(from, to)| to == node && waiting.contains(from))
+        };
         let level: Vec<usize> = waiting.iter().copied().filter(|node| !blocked(node)).collect();
         if level.is_empty() {
             let ids = waiting.iter().map(|node| definition.nodes[*node].id.clone());
@@ -80,7 +90,10 @@ mod tests {
     use serde_json::json;
 
     fn definition(ids: &[&str], edges: &[(&str, &str)]) -> Definition {
-        let nodes: Vec<_> = ids.iter().map(|id| json!({ "id": id, "type": "Transform" })).collect();
+        let nodes: Vec<_> = ids
+            .iter()
+            .map(|id| json!({ "id": id, "type": "Transform" }))
+            .collect();
         let edges: Vec<_> = edges
             .iter()
             .enumerate()
@@ -91,7 +104,10 @@ mod tests {
 
     #[test]
     fn a_diamond_has_three_levels() {
-        let diamond = definition(&["d", "b", "a", "c"], &[("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]);
+        let diamond = definition(
+            &["d", "b", "a", "c"],
+            &[("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")],
+        );
         assert_eq!(levels(&diamond), Ok(vec![vec![2], vec![1, 3], vec![0]]));
     }
 
@@ -117,6 +133,9 @@ mod tests {
     fn an_input_has_one_source() {
         let mut twice = definition(&["a", "b", "c"], &[("a", "c"), ("b", "c")]);
         twice.connections[1].input = "i0".to_owned();
-        assert_eq!(faults(&twice), ["connection b.x -> c.i0: the input has a value already"]);
+        assert_eq!(
+            faults(&twice),
+            ["connection b.x -> c.i0: the input has a value already"]
+        );
     }
 }

@@ -1,10 +1,10 @@
 //! What a workflow is, whether it can run, in which order, and with what. Pure: no HTTP, no database.
 
-pub mod binding;
-pub mod fingerprint;
-pub mod graph;
-pub mod path;
-pub mod plan;
-pub mod step;
-pub mod suggest;
-pub mod template;
+pub(crate) mod binding;
+pub(crate) mod fingerprint;
+pub(crate) mod graph;
+pub(crate) mod path;
+pub(crate) mod plan;
+pub(crate) mod step;
+pub(crate) mod suggest;
+pub(crate) mod template;

@@ -3,12 +3,15 @@
 use serde_json::{Map, Value};
 
 /// Whether it is a path: segments that are not empty, joined by dots.
-pub fn is_path(text: &str) -> bool {
-    text.len() <= 256 && text.split('.').all(|segment| !segment.is_empty() && segment.trim() == segment)
+pub(crate) fn is_path(text: &str) -> bool {
+    text.len() <= 256
+        && text
+            .split('.')
+            .all(|segment| !segment.is_empty() && segment.trim() == segment)
 }
 
 /// The value at `path`. A key that holds dots itself wins over the way through objects.
-pub fn get<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+pub(crate) fn get<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     if let Some(value) = object.get(path) {
         return Some(value);
     }

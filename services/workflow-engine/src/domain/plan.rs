@@ -15,7 +15,7 @@ const LONGEST_NAME: usize = 128;
 
 /// A workflow that can run.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub nodes: Vec<PlannedNode>,
     /// Positions in `nodes`; a level runs when all before it have ended.
     pub levels: Vec<Vec<usize>>,
@@ -23,7 +23,7 @@ pub struct Plan {
 
 /// One node of a plan.
 #[derive(Debug, Clone)]
-pub struct PlannedNode {
+pub(crate) struct PlannedNode {
     pub id: String,
     pub step: Step,
     /// What feeds it; nothing feeds a root.
@@ -35,7 +35,7 @@ impl Plan {
     ///
     /// # Errors
     /// Every fault, in public words.
-    pub fn new(definition: &Definition) -> Result<Self, Vec<String>> {
+    pub(crate) fn new(definition: &Definition) -> Result<Self, Vec<String>> {
         let mut faults = name_faults(definition);
         faults.extend(graph::faults(definition));
         let mut nodes = Vec::with_capacity(definition.nodes.len());
@@ -58,28 +58,38 @@ impl Plan {
                 levels.len()
             )]),
             Ok(levels) => Ok(Plan { nodes, levels }),
-            Err(circle) => Err(vec![format!("these nodes wait for each other: {}", circle.join(", "))]),
+            Err(circle) => Err(vec![format!(
+                "these nodes wait for each other: {}",
+                circle.join(", ")
+            )]),
         }
     }
 }
 
 fn incoming(definition: &Definition, id: &str) -> Vec<Connection> {
-    let to_it = definition.connections.iter().filter(|connection| connection.to == id);
+    let to_it = definition
+        .connections
+        .iter()
+        .filter(|connection| connection.to == id);
     to_it.cloned().collect()
 }
 
 /// Whether it may name a workflow: it is a segment of a path, and is shown to people.
-pub fn is_workflow_name(name: &str) -> bool {
+pub(crate) fn is_workflow_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= LONGEST_NAME
         && !name.starts_with('.')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 fn name_faults(definition: &Definition) -> Vec<String> {
     let mut faults = Vec::new();
     if !is_workflow_name(&definition.name) {
-        faults.push(format!("name: expected 1 to {LONGEST_NAME} letters, digits, '-', '_' or '.'"));
+        faults.push(format!(
+            "name: expected 1 to {LONGEST_NAME} letters, digits, '-', '_' or '.'"
+        ));
     }
     if definition.version.is_empty() || definition.version.len() > 64 {
         faults.push("version: expected 1 to 64 characters".to_owned());
@@ -92,7 +102,10 @@ fn name_faults(definition: &Definition) -> Vec<String> {
     let mut ids = BTreeSet::new();
     for node in &definition.nodes {
         if !is_workflow_name(&node.id) {
-            faults.push(format!("node '{}': an id is made of letters, digits, '-', '_' or '.'", node.id));
+            faults.push(format!(
+                "node '{}': an id is made of letters, digits, '-', '_' or '.'",
+                node.id
+            ));
         }
         if !ids.insert(&node.id) {
             faults.push(format!("node '{}': the id is used twice", node.id));
@@ -140,6 +153,9 @@ mod tests {
 
     #[test]
     fn an_empty_workflow_is_refused() {
-        assert_eq!(plan(json!({ "name": "a", "nodes": [] })).unwrap_err(), ["nodes: expected at least one"]);
+        assert_eq!(
+            plan(json!({ "name": "a", "nodes": [] })).unwrap_err(),
+            ["nodes: expected at least one"]
+        );
     }
 }

@@ -9,7 +9,7 @@ use super::template::Template;
 
 /// What a node does.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Makes an object from its inputs.
     Transform(Vec<(String, Template)>),
     /// Executes a node of the data service: `parameters`, then its inputs, which win.
@@ -21,7 +21,7 @@ pub enum Step {
 
 /// A kind of step, as it is told to those who write workflows.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Kind {
+pub(crate) struct Kind {
     pub name: &'static str,
     pub description: &'static str,
     /// The configuration's keys and what each expects.
@@ -29,11 +29,14 @@ pub struct Kind {
 }
 
 /// Every kind there is.
-pub const KINDS: [Kind; 2] = [
+pub(crate) const KINDS: [Kind; 2] = [
     Kind {
         name: "Transform",
         description: "makes an object from its inputs",
-        config: &[("set", "object of templates; '{{path | filter}}' or {\"$from\": path, \"default\": value}")],
+        config: &[(
+            "set",
+            "object of templates; '{{path | filter}}' or {\"$from\": path, \"default\": value}",
+        )],
     },
     Kind {
         name: "DataFlow",
@@ -50,7 +53,7 @@ impl Step {
     ///
     /// # Errors
     /// Every fault, in public words, without the node's name.
-    pub fn read(node: &Node) -> Result<Self, Vec<String>> {
+    pub(crate) fn read(node: &Node) -> Result<Self, Vec<String>> {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == node.kind) else {
             let near = suggest::hint(&node.kind, KINDS.map(|kind| kind.name));
             return Err(vec![format!("unknown type '{}'{near}", node.kind)]);
@@ -128,10 +131,19 @@ mod tests {
 
     #[test]
     fn every_fault_of_a_configuration_is_told() {
-        let faults = read("Transform", json!({ "sett": 1, "set": { "a": "{{", "b": "{{c | x}}" } })).unwrap_err();
+        let faults = read(
+            "Transform",
+            json!({ "sett": 1, "set": { "a": "{{", "b": "{{c | x}}" } }),
+        )
+        .unwrap_err();
         assert_eq!(faults.len(), 3, "{faults:?}");
         assert_eq!(faults[0], "unknown configuration 'sett'; did you mean 'set'?");
-        assert_eq!(read("DataFlow", json!({ "node": "../x", "parameters": 1 })).unwrap_err().len(), 2);
+        assert_eq!(
+            read("DataFlow", json!({ "node": "../x", "parameters": 1 }))
+                .unwrap_err()
+                .len(),
+            2
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! "Did you mean": the nearest of the names that exist.
 
 /// `; did you mean 'x'?` where one of `known` is near, else nothing.
-pub fn hint<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn hint<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let furthest = wrong.chars().count() / 3 + 1;
     let nearest = known
         .into_iter()

@@ -10,7 +10,7 @@ use super::suggest;
 
 /// JSON with places to fill in.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Template {
+pub(crate) enum Template {
     Literal(Value),
     /// One place alone: its value keeps its type.
     Place(Place),
@@ -21,14 +21,14 @@ pub enum Template {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Piece {
+pub(crate) enum Piece {
     Literal(String),
     Place(Place),
 }
 
 /// Where a value comes from and what is done to it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Place {
+pub(crate) struct Place {
     path: String,
     filters: Vec<Filter>,
     default: Option<Value>,
@@ -58,7 +58,7 @@ impl Template {
     ///
     /// # Errors
     /// What is wrong with it, in public words.
-    pub fn read(value: &Value) -> Result<Self, String> {
+    pub(crate) fn read(value: &Value) -> Result<Self, String> {
         match value {
             Value::String(text) => read_text(text),
             Value::Array(items) => {
@@ -81,7 +81,7 @@ impl Template {
     ///
     /// # Errors
     /// A value is absent, or of a kind that a filter cannot take; named by its path, never by its content.
-    pub fn fill(&self, input: &Map<String, Value>) -> Result<Value, String> {
+    pub(crate) fn fill(&self, input: &Map<String, Value>) -> Result<Value, String> {
         match self {
             Template::Literal(value) => Ok(value.clone()),
             Template::Place(place) => place.value(input),
@@ -97,7 +97,9 @@ impl Template {
             }
             Template::Array(items) => items.iter().map(|item| item.fill(input)).collect(),
             Template::Object(members) => {
-                let filled = members.iter().map(|(key, member)| Ok((key.clone(), member.fill(input)?)));
+                let filled = members
+                    .iter()
+                    .map(|(key, member)| Ok((key.clone(), member.fill(input)?)));
                 Ok(Value::Object(filled.collect::<Result<_, String>>()?))
             }
         }
@@ -105,7 +107,10 @@ impl Template {
 }
 
 fn read_from(object: &Map<String, Value>) -> Result<Place, String> {
-    if let Some(other) = object.keys().find(|key| !["$from", "default"].contains(&key.as_str())) {
+    if let Some(other) = object
+        .keys()
+        .find(|key| !["$from", "default"].contains(&key.as_str()))
+    {
         return Err(format!("'$from' stands beside '{other}'; only 'default' may"));
     }
     let Some(expression) = object["$from"].as_str() else {
@@ -235,7 +240,10 @@ mod tests {
     fn a_place_alone_keeps_its_type_and_in_a_text_it_is_text() {
         let input = json!({ "n": 3, "p": { "name": " Drill " }, "none": null });
         assert_eq!(fill(json!("{{n}}"), input.clone()), Ok(json!(3)));
-        assert_eq!(fill(json!("no. {{ n }}!{{none}}"), input.clone()), Ok(json!("no. 3!")));
+        assert_eq!(
+            fill(json!("no. {{ n }}!{{none}}"), input.clone()),
+            Ok(json!("no. 3!"))
+        );
         let nested = json!({ "a": ["{{p.name | trim | upper}}", 1], "b": { "$from": "n" } });
         assert_eq!(fill(nested, input), Ok(json!({ "a": ["DRILL", 1], "b": 3 })));
     }
@@ -246,7 +254,10 @@ mod tests {
         assert_eq!(fill(json!("{{price | number}}"), input.clone()), Ok(json!(12.5)));
         assert_eq!(fill(json!("{{count | number}}"), input.clone()), Ok(json!(7)));
         assert_eq!(fill(json!("{{tags | length}}"), input.clone()), Ok(json!(2)));
-        assert_eq!(fill(json!("{{tags | number}}"), input), Err("'tags' cannot be made a number".into()));
+        assert_eq!(
+            fill(json!("{{tags | number}}"), input),
+            Err("'tags' cannot be made a number".into())
+        );
     }
 
     #[test]
@@ -254,12 +265,20 @@ mod tests {
         let input = json!({ "name": "x" });
         let error = "'nmae' is not among the inputs; did you mean 'name'?";
         assert_eq!(fill(json!("{{nmae}}"), input.clone()), Err(error.into()));
-        assert_eq!(fill(json!({ "$from": "nmae", "default": 1 }), input), Ok(json!(1)));
+        assert_eq!(
+            fill(json!({ "$from": "nmae", "default": 1 }), input),
+            Ok(json!(1))
+        );
     }
 
     #[test]
     fn a_malformed_template_is_refused_when_it_is_read() {
-        for template in [json!("{{a"), json!("{{}}"), json!("{{a | shout}}"), json!({ "$from": 1 })] {
+        for template in [
+            json!("{{a"),
+            json!("{{}}"),
+            json!("{{a | shout}}"),
+            json!({ "$from": 1 }),
+        ] {
             assert!(Template::read(&template).is_err(), "{template}");
         }
         assert!(Template::read(&json!({ "$from": "a", "else": 1 })).is_err());

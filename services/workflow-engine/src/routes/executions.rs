@@ -17,7 +17,7 @@ use crate::store::Execution;
 const MODES: [&str; 2] = ["sync", "async"];
 
 /// `sync` (the default) answers with the outputs, `async` with 202 and the execution's id.
-pub async fn execute(
+pub(crate) async fn execute(
     State(engine): State<Engine>,
     Path(name): Path<String>,
     request: Request,
@@ -26,7 +26,11 @@ pub async fn execute(
     let mode = call.mode.as_deref().unwrap_or("sync");
     if !MODES.contains(&mode) {
         let message = format!("unknown mode '{mode}'{}", suggest::hint(mode, MODES));
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_MODE", message));
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "INVALID_MODE",
+            message,
+        ));
     }
     let stored = workflows::find(&engine, &name).await?;
     let given = binding::bound(call.inputs, call.parameters);
@@ -52,7 +56,7 @@ async fn read(request: Request) -> Result<ExecuteCall> {
     Body::from_request(request, &()).await.map(|Body(call)| call)
 }
 
-pub async fn show(State(engine): State<Engine>, Path(id): Path<String>) -> Result<Json<Execution>> {
+pub(crate) async fn show(State(engine): State<Engine>, Path(id): Path<String>) -> Result<Json<Execution>> {
     let execution = engine.store.execution(&id).await?;
     execution.map(Json).ok_or_else(|| {
         let message = format!("there is no execution '{id}'");

@@ -13,7 +13,7 @@ use crate::state::Engine;
 use crate::store::{Registration, Removal, Stored, Summary};
 
 /// 201; 200 where the same definition is there already; 409 where the version has another one; 422 with every fault.
-pub async fn register(
+pub(crate) async fn register(
     State(engine): State<Engine>,
     Body(definition): Body<Definition>,
 ) -> Result<(StatusCode, Json<Registered>)> {
@@ -40,20 +40,21 @@ fn refused(faults: Vec<String>) -> Problem {
 
 fn taken(definition: &Definition) -> Problem {
     let Definition { name, version, .. } = definition;
-    let message = format!("workflow '{name}' has another definition under version {version}; give it a new version");
+    let message =
+        format!("workflow '{name}' has another definition under version {version}; give it a new version");
     Problem::new(StatusCode::CONFLICT, "WORKFLOW_EXISTS", message)
 }
 
-pub async fn list(State(engine): State<Engine>) -> Result<Json<Value>> {
+pub(crate) async fn list(State(engine): State<Engine>) -> Result<Json<Value>> {
     let workflows: Vec<Summary> = engine.store.workflows().await?;
     Ok(Json(json!({ "workflows": workflows, "count": workflows.len() })))
 }
 
-pub async fn show(State(engine): State<Engine>, Path(name): Path<String>) -> Result<Json<Stored>> {
+pub(crate) async fn show(State(engine): State<Engine>, Path(name): Path<String>) -> Result<Json<Stored>> {
     find(&engine, &name).await.map(Json)
 }
 
-pub async fn versions(State(engine): State<Engine>, Path(name): Path<String>) -> Result<Json<Value>> {
+pub(crate) async fn versions(State(engine): State<Engine>, Path(name): Path<String>) -> Result<Json<Value>> {
     let versions = engine.store.versions(&name).await?;
     if versions.is_empty() {
         return Err(unknown(&name));
@@ -62,7 +63,7 @@ pub async fn versions(State(engine): State<Engine>, Path(name): Path<String>) ->
 }
 
 /// 204; 409 while one of its executions is under way.
-pub async fn remove(State(engine): State<Engine>, Path(name): Path<String>) -> Result<StatusCode> {
+pub(crate) async fn remove(State(engine): State<Engine>, Path(name): Path<String>) -> Result<StatusCode> {
     match engine.store.remove(&name).await? {
         Removal::Removed => Ok(StatusCode::NO_CONTENT),
         Removal::Unknown => Err(unknown(&name)),
@@ -75,7 +76,7 @@ pub async fn remove(State(engine): State<Engine>, Path(name): Path<String>) -> R
 }
 
 /// The newest version, or 404.
-pub async fn find(engine: &Engine, name: &str) -> Result<Stored> {
+pub(crate) async fn find(engine: &Engine, name: &str) -> Result<Stored> {
     engine.store.newest(name).await?.ok_or_else(|| unknown(name))
 }
 

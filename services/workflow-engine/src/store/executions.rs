@@ -13,7 +13,7 @@ use super::{Store, problem};
 
 /// An execution as it is told.
 #[derive(Debug, Clone, Serialize)]
-pub struct Execution {
+pub(crate) struct Execution {
     pub execution_id: String,
     pub workflow: String,
     pub version: String,
@@ -32,7 +32,7 @@ pub struct Execution {
 
 /// How an execution ended.
 #[derive(Debug, Clone, Copy)]
-pub enum Ended<'a> {
+pub(crate) enum Ended<'a> {
     Completed(&'a Value),
     /// With an object of `error` and `code`.
     Failed(&'a Value),
@@ -40,7 +40,7 @@ pub enum Ended<'a> {
 
 impl Store {
     /// Notes that an execution begins, and until when it must have ended.
-    pub async fn begin(&self, execution_id: &str, workflow_id: &str, limit: Duration) -> Result<()> {
+    pub(crate) async fn begin(&self, execution_id: &str, workflow_id: &str, limit: Duration) -> Result<()> {
         let begun = sqlx::query(
             "INSERT INTO workflow_engine.executions (execution_id, workflow_id, state, deadline)
              VALUES ($1, $2, 'running', now() + make_interval(secs => $3))",
@@ -54,7 +54,7 @@ impl Store {
     }
 
     /// Notes how it ended. The first end stays.
-    pub async fn end(&self, execution_id: &str, ended: Ended<'_>) -> Result<()> {
+    pub(crate) async fn end(&self, execution_id: &str, ended: Ended<'_>) -> Result<()> {
         let (state, outputs, error) = match ended {
             Ended::Completed(outputs) => ("completed", Some(outputs.to_string()), None),
             Ended::Failed(error) => ("failed", None, Some(error.to_string())),
@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// One execution.
-    pub async fn execution(&self, execution_id: &str) -> Result<Option<Execution>> {
+    pub(crate) async fn execution(&self, execution_id: &str) -> Result<Option<Execution>> {
         let row = sqlx::query(
             "SELECT execution_id, name, version, workflow_id, outputs::text, error::text,
                     CASE WHEN state = 'running' AND deadline < now() THEN 'interrupted' ELSE state END AS status,
@@ -93,7 +93,9 @@ impl Store {
 fn execution(row: &PgRow) -> Result<Execution> {
     let json = |column: &str| -> Result<Option<Value>> {
         let text: Option<String> = row.try_get(column).map_err(problem)?;
-        text.map(|text| serde_json::from_str(&text)).transpose().map_err(Problem::internal)
+        text.map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(Problem::internal)
     };
     let (outputs, error) = (json("outputs")?, json("error")?);
     let read = || {

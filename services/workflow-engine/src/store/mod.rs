@@ -13,8 +13,8 @@ use sqlx::postgres::PgPoolOptions;
 
 use crate::config::Config;
 
-pub use executions::{Ended, Execution};
-pub use workflows::{Registration, Removal, Stored, Summary};
+pub(crate) use executions::{Ended, Execution};
+pub(crate) use workflows::{Registration, Removal, Stored, Summary};
 
 /// One key for all who change the schema at once ("horme_we" in ASCII).
 const SCHEMA_LOCK: i64 = 0x686f_726d_655f_7765;
@@ -46,14 +46,14 @@ const SCHEMA: [&str; 5] = [
 
 /// Where workflows and their executions are kept. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub(crate) struct Store {
     pool: Option<PgPool>,
     prepared: Arc<AtomicBool>,
 }
 
 impl Store {
     /// Connects when it is first used.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let pool = config.database.clone().map(|options| {
             let limit_ms = config.statement_timeout.as_millis().to_string();
             let options = options.options([("statement_timeout", limit_ms.as_str())]);
@@ -72,7 +72,7 @@ impl Store {
     ///
     /// # Errors
     /// It does not answer, or the tables cannot be made.
-    pub async fn check(&self) -> Result<(), sqlx::Error> {
+    pub(crate) async fn check(&self) -> Result<(), sqlx::Error> {
         let pool = self.pool.as_ref().ok_or(sqlx::Error::PoolClosed)?;
         let checked = if self.prepared.load(Ordering::Relaxed) {
             sqlx::query("SELECT 1").execute(pool).await.map(drop)

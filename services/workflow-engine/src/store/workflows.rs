@@ -11,7 +11,7 @@ use super::{Store, problem};
 
 /// A kept version of a workflow.
 #[derive(Debug, Clone, Serialize)]
-pub struct Stored {
+pub(crate) struct Stored {
     pub workflow_id: String,
     pub fingerprint: String,
     pub created_at: String,
@@ -21,7 +21,7 @@ pub struct Stored {
 
 /// A version in a list.
 #[derive(Debug, Clone, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     pub name: String,
     pub version: String,
     pub workflow_id: String,
@@ -32,7 +32,7 @@ pub struct Summary {
 
 /// What became of a registration.
 #[derive(Debug)]
-pub enum Registration {
+pub(crate) enum Registration {
     Created(Summary),
     /// The same definition was there already.
     Unchanged(Summary),
@@ -42,7 +42,7 @@ pub enum Registration {
 
 /// What became of a removal.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Removal {
+pub(crate) enum Removal {
     Removed,
     Unknown,
     Running,
@@ -53,7 +53,7 @@ const MOST: i64 = 1000;
 
 impl Store {
     /// Keeps a definition under its name and version.
-    pub async fn register(&self, definition: &Definition, fingerprint: &str) -> Result<Registration> {
+    pub(crate) async fn register(&self, definition: &Definition, fingerprint: &str) -> Result<Registration> {
         let text = serde_json::to_string(definition).map_err(Problem::internal)?;
         let inserted = sqlx::query(
             "INSERT INTO workflow_engine.workflows (workflow_id, name, version, fingerprint, definition)
@@ -72,7 +72,9 @@ impl Store {
             return summary(&row).map(Registration::Created);
         }
         let versions = self.versions(&definition.name).await?;
-        let same = versions.into_iter().find(|stored| stored.version == definition.version);
+        let same = versions
+            .into_iter()
+            .find(|stored| stored.version == definition.version);
         Ok(match same {
             Some(stored) if stored.fingerprint == fingerprint => Registration::Unchanged(stored),
             _ => Registration::Taken,
@@ -80,7 +82,7 @@ impl Store {
     }
 
     /// The newest version.
-    pub async fn newest(&self, name: &str) -> Result<Option<Stored>> {
+    pub(crate) async fn newest(&self, name: &str) -> Result<Option<Stored>> {
         let row = sqlx::query(
             "SELECT workflow_id, fingerprint, to_json(created_at) #>> '{}' AS created_at, definition::text
              FROM workflow_engine.workflows WHERE name = $1 ORDER BY sequence DESC LIMIT 1",
@@ -93,7 +95,7 @@ impl Store {
     }
 
     /// The newest version of each name, by name.
-    pub async fn workflows(&self) -> Result<Vec<Summary>> {
+    pub(crate) async fn workflows(&self) -> Result<Vec<Summary>> {
         let rows = sqlx::query(
             "SELECT DISTINCT ON (name) name, version, workflow_id, fingerprint,
                     to_json(created_at) #>> '{}' AS created_at
@@ -107,7 +109,7 @@ impl Store {
     }
 
     /// Every version of a name, newest first.
-    pub async fn versions(&self, name: &str) -> Result<Vec<Summary>> {
+    pub(crate) async fn versions(&self, name: &str) -> Result<Vec<Summary>> {
         let rows = sqlx::query(
             "SELECT name, version, workflow_id, fingerprint, to_json(created_at) #>> '{}' AS created_at
              FROM workflow_engine.workflows WHERE name = $1 ORDER BY sequence DESC LIMIT $2",
@@ -121,7 +123,7 @@ impl Store {
     }
 
     /// Removes every version and its executions, unless one is under way.
-    pub async fn remove(&self, name: &str) -> Result<Removal> {
+    pub(crate) async fn remove(&self, name: &str) -> Result<Removal> {
         let removed = sqlx::query(
             "DELETE FROM workflow_engine.workflows WHERE name = $1 AND NOT EXISTS (
                 SELECT FROM workflow_engine.executions JOIN workflow_engine.workflows AS w USING (workflow_id)
@@ -159,7 +161,8 @@ fn stored(row: &PgRow) -> Result<Stored> {
             workflow_id: row.try_get("workflow_id")?,
             fingerprint: row.try_get("fingerprint")?,
             created_at: row.try_get("created_at")?,
-            definition: serde_json::from_str(&definition).map_err(|error| sqlx::Error::Decode(error.into()))?,
+            definition: serde_json::from_str(&definition)
+                .map_err(|error| sqlx::Error::Decode(error.into()))?,
         })
     };
     read().map_err(problem)
