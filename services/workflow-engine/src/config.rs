@@ -14,14 +14,12 @@ pub struct Config {
     pub pool_size: u32,
     /// `DB_ACQUIRE_TIMEOUT`: how long a request waits for a connection.
     pub acquire_timeout: Duration,
-    /// `STATEMENT_TIMEOUT`: after which PostgreSQL cancels a statement.
-    pub statement_timeout: Duration,
-    /// `DATAFLOW_URL`: the data service.
+    /// `DATAFLOW_URL`.
     pub dataflow_url: Option<String>,
-    /// `STEP_TIMEOUT`: how long one call of another service may take.
-    pub step_timeout: Duration,
-    /// `RUN_TIMEOUT`: how long one run may take.
-    pub run_timeout: Duration,
+    /// `UPSTREAM_TIMEOUT`: how long a call to another service may take.
+    pub upstream_timeout: Duration,
+    /// `MAX_RUNTIME`: how long a run may take. Shorter than `REQUEST_TIMEOUT`, so that who waits hears of it.
+    pub max_runtime: Duration,
 }
 
 impl Config {
@@ -47,10 +45,9 @@ impl Config {
             database,
             pool_size,
             acquire_timeout: settings.seconds("DB_ACQUIRE_TIMEOUT", 2),
-            statement_timeout: settings.seconds("STATEMENT_TIMEOUT", 10),
             dataflow_url: settings.required_url("DATAFLOW_URL"),
-            step_timeout: settings.seconds("STEP_TIMEOUT", 10),
-            run_timeout: settings.seconds("RUN_TIMEOUT", 25),
+            upstream_timeout: settings.seconds("UPSTREAM_TIMEOUT", 10),
+            max_runtime: settings.seconds("MAX_RUNTIME", 25),
         }
     }
 }

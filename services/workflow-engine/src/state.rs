@@ -1,26 +1,25 @@
-//! What every request shares.
+//! What the routes share.
 
 use std::time::Duration;
 
-use kit::upstream::Upstream;
-
 use crate::config::Config;
 use crate::store::Store;
+use crate::upstream::Dataflow;
 
-/// The engine: where workflows are kept and whom their steps call. Cheap to clone.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Engine {
-    pub store: Store,
-    pub dataflow: Upstream,
-    pub run_timeout: Duration,
+pub(crate) struct AppState {
+    pub(crate) store: Store,
+    pub(crate) dataflow: Dataflow,
+    pub(crate) max_runtime: Duration,
 }
 
-impl Engine {
-    pub(crate) fn new(config: Config, store: Store) -> Self {
-        Engine {
-            store,
-            dataflow: Upstream::new("dataflow-service", config.dataflow_url, config.step_timeout),
-            run_timeout: config.run_timeout,
+impl AppState {
+    pub(crate) fn new(config: &Config) -> Self {
+        AppState {
+            store: Store::new(config),
+            dataflow: Dataflow::new(config.dataflow_url.clone(), config.upstream_timeout),
+            max_runtime: config.max_runtime,
         }
     }
 }

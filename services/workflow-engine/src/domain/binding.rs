@@ -1,69 +1,64 @@
-//! What a run is given, and what each node of it sees.
+//! Which values a node sees: a run's inputs, and what earlier nodes have put out.
 
 use std::collections::BTreeMap;
 
+use contract::workflow::{Definition, ExecuteCall, Node};
 use serde_json::{Map, Value};
 
-use super::path;
-use super::plan::{Plan, PlannedNode};
+use super::template::look_up;
 
-/// Under this name a run's parameters are seen as a whole.
-pub(crate) const ENVELOPE: &str = "parameters";
+/// What nodes have put out, by their id.
+pub(crate) type Outputs = BTreeMap<String, Value>;
 
-/// `inputs` are passed untouched; else `parameters` are seen flat, and as a whole under `parameters`, which wins
-/// where both have a key of that name; with neither a run gets nothing.
-pub(crate) fn bound(
-    inputs: Option<Map<String, Value>>,
-    parameters: Option<Map<String, Value>>,
-) -> Map<String, Value> {
-    match (inputs, parameters) {
-        (Some(inputs), _) => inputs,
-        (None, Some(parameters)) => {
-            let mut bound = parameters.clone();
-            bound.insert(ENVELOPE.to_owned(), Value::Object(parameters));
-            bound
-        }
-        (None, None) => Map::new(),
+/// A run's inputs. `inputs` are taken untouched; `parameters` are bound flat, and as a whole under `parameters`,
+/// which wins (Nexus' envelope rule).
+pub(crate) fn inputs_of(call: ExecuteCall) -> Map<String, Value> {
+    if let Some(inputs) = call.inputs {
+        return inputs;
     }
+    let Some(parameters) = call.parameters else {
+        return Map::new();
+    };
+    let mut inputs = parameters.clone();
+    inputs.insert("parameters".to_owned(), Value::Object(parameters));
+    inputs
 }
 
-/// What `node` sees: a root what the run was given, any other what is connected to it. An object given under a
-/// node's own id goes to that node alone, and wins.
+/// What one node sees. A root sees the run's inputs. Inputs under the id of a node are that node's alone. Values
+/// that come along connections win.
 ///
 /// # Errors
-/// A connected output that does not exist.
-pub(crate) fn inputs_of(
-    node: &PlannedNode,
-    plan: &Plan,
-    given: &Map<String, Value>,
-    outputs: &BTreeMap<String, Value>,
+/// A connection whose output is not there, in words.
+pub(crate) fn inputs_for(
+    node: &Node,
+    definition: &Definition,
+    inputs: &Map<String, Value>,
+    outputs: &Outputs,
 ) -> Result<Map<String, Value>, String> {
-    let mut inputs = Map::new();
-    if node.incoming.is_empty() {
-        let shared = given
+    let mut incoming = definition
+        .connections
+        .iter()
+        .filter(|edge| edge.to == node.id)
+        .peekable();
+    let mut seen = Map::new();
+    if incoming.peek().is_none() {
+        let own = |key: &String| definition.nodes.iter().any(|node| node.id == *key);
+        let common = inputs
             .iter()
-            .filter(|(key, value)| !is_addressed(plan, key, value));
-        inputs.extend(shared.map(|(key, value)| (key.clone(), value.clone())));
+            .filter(|(key, value)| !(value.is_object() && own(key)));
+        seen.extend(common.map(|(key, value)| (key.clone(), value.clone())));
     }
-    for connection in &node.incoming {
-        let output = outputs.get(&connection.from).and_then(Value::as_object);
-        let Some(value) = output.and_then(|output| path::get(output, &connection.output)) else {
-            return Err(format!(
-                "node '{}' gives no '{}'",
-                connection.from, connection.output
-            ));
-        };
-        inputs.insert(connection.input.clone(), value.clone());
+    if let Some(Value::Object(own)) = inputs.get(&node.id) {
+        seen.extend(own.clone());
     }
-    if let Some(Value::Object(own)) = given.get(&node.id) {
-        inputs.extend(own.clone());
+    for edge in incoming {
+        let value = outputs
+            .get(&edge.from)
+            .and_then(|output| look_up(output, &edge.output));
+        let value = value.ok_or_else(|| format!("'{}' has put out no '{}'", edge.from, edge.output))?;
+        seen.insert(edge.input.clone(), value.clone());
     }
-    Ok(inputs)
-}
-
-/// Whether the value is meant for one node alone.
-fn is_addressed(plan: &Plan, key: &str, value: &Value) -> bool {
-    value.is_object() && plan.nodes.iter().any(|node| node.id == key)
+    Ok(seen)
 }
 
 #[cfg(test)]
@@ -71,51 +66,45 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn object(value: Value) -> Map<String, Value> {
-        value.as_object().unwrap().clone()
-    }
-
-    fn plan() -> Plan {
-        let definition = json!({
-            "name": "w",
-            "nodes": [
-                { "id": "a", "type": "Transform", "config": { "set": {} } },
-                { "id": "b", "type": "Transform", "config": { "set": {} } },
-            ],
-            "connections": [{ "from": "a", "output": "x.y", "to": "b", "input": "z" }],
-        });
-        Plan::new(&serde_json::from_value(definition).unwrap()).unwrap()
+    fn call(call: Value) -> Value {
+        Value::Object(inputs_of(serde_json::from_value(call).unwrap()))
     }
 
     #[test]
-    fn parameters_are_seen_flat_and_as_a_whole() {
-        let given = bound(None, Some(object(json!({ "a": 1 }))));
-        assert_eq!(Value::Object(given), json!({ "a": 1, "parameters": { "a": 1 } }));
-        let clash = bound(None, Some(object(json!({ "parameters": 1 }))));
-        assert_eq!(Value::Object(clash), json!({ "parameters": { "parameters": 1 } }));
+    fn the_envelope_rule() {
         assert_eq!(
-            Value::Object(bound(Some(object(json!({ "i": 1 }))), None)),
-            json!({ "i": 1 })
+            call(json!({ "inputs": { "a": 1 }, "parameters": { "b": 2 } })),
+            json!({ "a": 1 })
         );
-        assert!(bound(None, None).is_empty());
+        assert_eq!(
+            call(json!({ "parameters": { "b": 2, "parameters": 3 } })),
+            json!({ "b": 2, "parameters": { "b": 2, "parameters": 3 } })
+        );
+        assert_eq!(call(json!({})), json!({}));
     }
 
     #[test]
-    fn roots_see_the_run_and_others_what_is_connected() {
-        let plan = plan();
-        let given = object(json!({ "k": 1, "b": { "own": 2 } }));
-        let outputs = BTreeMap::from([("a".to_owned(), json!({ "x": { "y": 3 } }))]);
-        let root = inputs_of(&plan.nodes[0], &plan, &given, &outputs).unwrap();
-        assert_eq!(Value::Object(root), json!({ "k": 1 }));
-        let other = inputs_of(&plan.nodes[1], &plan, &given, &outputs).unwrap();
-        assert_eq!(Value::Object(other), json!({ "z": 3, "own": 2 }));
-    }
-
-    #[test]
-    fn an_absent_output_is_named() {
-        let plan = plan();
-        let outputs = BTreeMap::from([("a".to_owned(), json!({ "x": 1 }))]);
-        let error = inputs_of(&plan.nodes[1], &plan, &Map::new(), &outputs).unwrap_err();
-        assert_eq!(error, "node 'a' gives no 'x.y'");
+    fn roots_see_the_inputs_and_others_what_is_connected() {
+        let definition: Definition = serde_json::from_value(json!({
+            "name": "w",
+            "nodes": [{ "id": "a", "type": "Transform" }, { "id": "b", "type": "Transform" }],
+            "connections": [{ "from": "a", "output": "row.title", "to": "b", "input": "title" }],
+        }))
+        .unwrap();
+        let inputs = json!({ "x": 1, "b": { "y": 2 } });
+        let inputs = inputs.as_object().unwrap();
+        let see = |place: usize, output: Value| {
+            let outputs = Outputs::from([("a".to_owned(), output)]);
+            inputs_for(&definition.nodes[place], &definition, inputs, &outputs).map(Value::Object)
+        };
+        assert_eq!(see(0, json!({})), Ok(json!({ "x": 1 })));
+        assert_eq!(
+            see(1, json!({ "row": { "title": "T" } })),
+            Ok(json!({ "y": 2, "title": "T" }))
+        );
+        assert_eq!(
+            see(1, json!({})),
+            Err("'a' has put out no 'row.title'".to_owned())
+        );
     }
 }

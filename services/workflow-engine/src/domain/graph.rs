@@ -1,87 +1,96 @@
-//! The graph of a workflow: what joins what, and in which order the nodes can run.
+//! The graph of a workflow: its faults, and the order of its nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::workflow::{Connection, Definition};
 
-use super::path;
-use super::suggest;
+use super::suggest::did_you_mean;
 
-/// Faults of the connections: ends that do not exist, loops, two values for one input.
+/// What is wrong with the connections, each in words.
 pub(crate) fn faults(definition: &Definition) -> Vec<String> {
-    let ids: BTreeSet<&str> = definition.nodes.iter().map(|node| node.id.as_str()).collect();
-    let mut taken = BTreeSet::new();
     let mut faults = Vec::new();
+    let mut ids = BTreeSet::new();
+    for node in &definition.nodes {
+        if !ids.insert(node.id.as_str()) {
+            faults.push(format!("node '{}' is defined twice", node.id));
+        }
+    }
+    let mut seen = BTreeSet::new();
     for connection in &definition.connections {
-        let name = name(connection);
-        for (side, id) in [("from", &connection.from), ("to", &connection.to)] {
+        let Connection {
+            from,
+            output,
+            to,
+            input,
+        } = connection;
+        for id in [from, to] {
             if !ids.contains(id.as_str()) {
-                let near = suggest::hint(id, ids.iter().copied());
-                faults.push(format!("connection {name}: '{side}' names no node '{id}'{near}"));
+                let meant = did_you_mean(id, ids.iter().copied());
+                faults.push(format!("connection {from} -> {to}: no node '{id}'{meant}"));
             }
         }
-        if connection.from == connection.to {
-            faults.push(format!("connection {name}: a node cannot feed itself"));
+        if from == to {
+            faults.push(format!("connection {from} -> {to}: a node cannot feed itself"));
         }
-        if !path::is_path(&connection.output) {
+        if output.is_empty() || input.is_empty() {
             faults.push(format!(
-                "connection {name}: 'output' is no path such as product.name"
+                "connection {from} -> {to}: output and input must be named"
             ));
         }
-        if connection.input.is_empty() {
-            faults.push(format!("connection {name}: 'input' is empty"));
+        if !seen.insert((to.as_str(), input.as_str())) {
+            faults.push(format!("connection {from} -> {to}: input '{input}' is fed twice"));
         }
-        if !taken.insert((&connection.to, &connection.input)) {
-            faults.push(format!("connection {name}: the input has a value already"));
-        }
+    }
+    if faults.is_empty()
+        && let Err(ids) = levels(definition)
+    {
+        faults.push(format!(
+            "the nodes {} feed each other in a circle",
+            ids.join(", ")
+        ));
     }
     faults
 }
 
-fn name(connection: &Connection) -> String {
-    let Connection {
-        from,
-        output,
-        to,
-        input,
-        ..
-    } = connection;
-    format!("{from}.{output} -> {to}.{input}")
-}
-
-/// The nodes' positions by level: every node stands after all that feed it; those of one level can run at once.
+/// Nodes (by place) in levels: each needs only earlier levels, so that a level can run at once (Kahn's order).
 ///
 /// # Errors
-/// The ids of the nodes that wait for each other.
+/// The ids of the nodes that feed each other in a circle, or wait for one that does.
 pub(crate) fn levels(definition: &Definition) -> Result<Vec<Vec<usize>>, Vec<String>> {
-    let position: BTreeMap<&str, usize> = definition
-        .nodes
+    let nodes = &definition.nodes;
+    let places: BTreeMap<&str, usize> = nodes
         .iter()
         .enumerate()
-        .map(|(position, node)| (node.id.as_str(), position))
+        .map(|(place, node)| (node.id.as_str(), place))
         .collect();
-    let edges: BTreeSet<(usize, usize)> = definition
-        .connections
-        .iter()
-        .filter_map(|edge| Some((*position.get(&*edge.from)?, *position.get(&*edge.to)?)))
-        .collect();
-    let mut waiting: BTreeSet<usize> = (0..definition.nodes.len()).collect();
-    let mut levels = Vec::new();
-    while !waiting.is_empty() {
-        let blocked = |node: &usize| {
-            edges
-                .iter()
-                .any(|(from, to)| to == node && waiting.contains(from))
-        };
-        let level: Vec<usize> = waiting.iter().copied().filter(|node| !blocked(node)).collect();
-        if level.is_empty() {
-            let ids = waiting.iter().map(|node| definition.nodes[*node].id.clone());
-            return Err(ids.collect());
+    let mut waits_for = vec![0_usize; nodes.len()];
+    let mut feeds = vec![Vec::new(); nodes.len()];
+    for edge in &definition.connections {
+        if let (Some(from), Some(to)) = (places.get(edge.from.as_str()), places.get(edge.to.as_str())) {
+            waits_for[*to] += 1;
+            feeds[*from].push(*to);
         }
-        waiting.retain(|node| !level.contains(node));
-        levels.push(level);
     }
-    Ok(levels)
+    let mut levels = Vec::new();
+    let mut level: Vec<usize> = (0..nodes.len()).filter(|place| waits_for[*place] == 0).collect();
+    while !level.is_empty() {
+        let mut next = Vec::new();
+        for fed in level.iter().flat_map(|place| &feeds[*place]) {
+            waits_for[*fed] -= 1;
+            if waits_for[*fed] == 0 {
+                next.push(*fed);
+            }
+        }
+        next.sort_unstable();
+        levels.push(std::mem::replace(&mut level, next));
+    }
+    let stuck: Vec<String> = nodes
+        .iter()
+        .zip(&waits_for)
+        .filter(|(_, waits_for)| **waits_for > 0)
+        .map(|(node, _)| node.id.clone())
+        .collect();
+    if stuck.is_empty() { Ok(levels) } else { Err(stuck) }
 }
 
 #[cfg(test)]
@@ -89,53 +98,43 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn definition(ids: &[&str], edges: &[(&str, &str)]) -> Definition {
-        let nodes: Vec<_> = ids
+    fn definition(nodes: &[&str], edges: &[(&str, &str)]) -> Definition {
+        let nodes: Vec<_> = nodes
             .iter()
             .map(|id| json!({ "id": id, "type": "Transform" }))
             .collect();
         let edges: Vec<_> = edges
             .iter()
-            .enumerate()
-            .map(|(i, (from, to))| json!({ "from": from, "output": "x", "to": to, "input": format!("i{i}") }))
+            .map(|(from, to)| json!({ "from": from, "output": "x", "to": to, "input": format!("from_{from}") }))
             .collect();
         serde_json::from_value(json!({ "name": "w", "nodes": nodes, "connections": edges })).unwrap()
     }
 
     #[test]
-    fn a_diamond_has_three_levels() {
+    fn a_level_needs_earlier_levels_only() {
         let diamond = definition(
-            &["d", "b", "a", "c"],
-            &[("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")],
+            &["end", "b", "a", "start"],
+            &[("start", "a"), ("start", "b"), ("a", "end"), ("b", "end")],
         );
-        assert_eq!(levels(&diamond), Ok(vec![vec![2], vec![1, 3], vec![0]]));
+        assert_eq!(levels(&diamond), Ok(vec![vec![3], vec![1, 2], vec![0]]));
+        assert_eq!(faults(&diamond), Vec::<String>::new());
     }
 
     #[test]
-    fn a_circle_is_named() {
-        let circle = definition(&["a", "b", "c"], &[("b", "c"), ("c", "b"), ("a", "b")]);
-        assert_eq!(levels(&circle), Err(vec!["b".to_owned(), "c".to_owned()]));
-    }
-
-    #[test]
-    fn connections_to_nowhere_and_to_oneself_are_faults() {
-        let faults = faults(&definition(&["fetch"], &[("fetsh", "fetch"), ("fetch", "fetch")]));
+    fn every_fault_is_told() {
+        let wrong = definition(
+            &["save", "save", "shape"],
+            &[("shap", "save"), ("shape", "shape")],
+        );
         assert_eq!(
-            faults,
+            faults(&wrong),
             [
-                "connection fetsh.x -> fetch.i0: 'from' names no node 'fetsh'; did you mean 'fetch'?",
-                "connection fetch.x -> fetch.i1: a node cannot feed itself",
+                "node 'save' is defined twice",
+                "connection shap -> save: no node 'shap'; did you mean 'shape'?",
+                "connection shape -> shape: a node cannot feed itself",
             ]
         );
-    }
-
-    #[test]
-    fn an_input_has_one_source() {
-        let mut twice = definition(&["a", "b", "c"], &[("a", "c"), ("b", "c")]);
-        twice.connections[1].input = "i0".to_owned();
-        assert_eq!(
-            faults(&twice),
-            ["connection b.x -> c.i0: the input has a value already"]
-        );
+        let circle = definition(&["a", "b", "c"], &[("a", "b"), ("b", "a")]);
+        assert_eq!(faults(&circle), ["the nodes a, b feed each other in a circle"]);
     }
 }

@@ -1,10 +1,9 @@
-//! What a workflow is, whether it can run, in which order, and with what. Pure: no HTTP, no database.
+//! What a workflow's definition means: its graph, its steps, and how values go from one to the next. Pure:
+//! neither HTTP nor SQL.
 
 pub(crate) mod binding;
-pub(crate) mod fingerprint;
 pub(crate) mod graph;
-pub(crate) mod path;
-pub(crate) mod plan;
 pub(crate) mod step;
 pub(crate) mod suggest;
 pub(crate) mod template;
+pub(crate) mod workflow;

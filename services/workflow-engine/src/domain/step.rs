@@ -1,154 +1,150 @@
-//! The kinds of steps, and the reading of a node's configuration into one.
+//! The types of nodes, and what a node's configuration makes of them.
 
-use contract::workflow::Node;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::suggest;
+use super::suggest::did_you_mean;
 use super::template::Template;
 
-/// What a node does.
+/// The node types that exist.
+pub(crate) const TYPES: [&str; 2] = ["Transform", "DataFlow"];
+
+/// A node, ready to run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
     /// Makes an object from its inputs.
-    Transform(Vec<(String, Template)>),
-    /// Executes a node of the data service: `parameters`, then its inputs, which win.
-    DataFlow {
-        node: String,
-        parameters: Map<String, Value>,
-    },
+    Transform { set: Template },
+    /// Runs a node of dataflow-service; inputs win over fixed parameters.
+    DataFlow { node: String, parameters: Template },
 }
-
-/// A kind of step, as it is told to those who write workflows.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Kind {
-    pub name: &'static str,
-    pub description: &'static str,
-    /// The configuration's keys and what each expects.
-    pub config: &'static [(&'static str, &'static str)],
-}
-
-/// Every kind there is.
-pub(crate) const KINDS: [Kind; 2] = [
-    Kind {
-        name: "Transform",
-        description: "makes an object from its inputs",
-        config: &[(
-            "set",
-            "object of templates; '{{path | filter}}' or {\"$from\": path, \"default\": value}",
-        )],
-    },
-    Kind {
-        name: "DataFlow",
-        description: "executes a node of the data service with its inputs",
-        config: &[
-            ("node", "the node's name, such as ProductCreateNode"),
-            ("parameters", "object of fixed parameters (optional)"),
-        ],
-    },
-];
 
 impl Step {
-    /// Reads a node.
-    ///
     /// # Errors
-    /// Every fault, in public words, without the node's name.
-    pub(crate) fn read(node: &Node) -> Result<Self, Vec<String>> {
-        let Some(kind) = KINDS.iter().find(|kind| kind.name == node.kind) else {
-            let near = suggest::hint(&node.kind, KINDS.map(|kind| kind.name));
-            return Err(vec![format!("unknown type '{}'{near}", node.kind)]);
-        };
-        let mut faults = unknown_keys(kind, &node.config);
-        let step = match kind.name {
-            "Transform" => transform(&node.config, &mut faults),
-            _ => dataflow(&node.config, &mut faults),
-        };
-        match step {
-            Some(step) if faults.is_empty() => Ok(step),
-            _ => Err(faults),
+    /// Everything that is wrong with it, in words.
+    pub(crate) fn parse(kind: &str, config: &Map<String, Value>) -> Result<Self, Vec<String>> {
+        match kind {
+            "Transform" => transform(config),
+            "DataFlow" => dataflow(config),
+            unknown => {
+                let meant = did_you_mean(unknown, TYPES);
+                Err(vec![format!(
+                    "unknown type '{unknown}'{meant}; types are {}",
+                    TYPES.join(", ")
+                )])
+            }
         }
     }
 }
 
-fn unknown_keys(kind: &Kind, config: &Map<String, Value>) -> Vec<String> {
-    let known = || kind.config.iter().map(|(key, _)| *key);
+fn transform(config: &Map<String, Value>) -> Result<Step, Vec<String>> {
+    let mut faults = unknown_keys(config, &["set"]);
+    match object(config, "set") {
+        Ok(Some(set)) if faults.is_empty() => return Ok(Step::Transform { set }),
+        Ok(Some(_)) => {}
+        Ok(None) => faults.push("config.set is required: an object of outputs".to_owned()),
+        Err(why) => faults.push(why),
+    }
+    Err(faults)
+}
+
+fn dataflow(config: &Map<String, Value>) -> Result<Step, Vec<String>> {
+    let mut faults = unknown_keys(config, &["node", "parameters"]);
+    let node = config
+        .get("node")
+        .and_then(Value::as_str)
+        .filter(|name| is_node_name(name));
+    if node.is_none() {
+        faults.push("config.node is required: the name of a node such as 'ProductCreateNode'".to_owned());
+    }
+    let parameters = object(config, "parameters").unwrap_or_else(|why| {
+        faults.push(why);
+        None
+    });
+    match node {
+        Some(node) if faults.is_empty() => Ok(Step::DataFlow {
+            node: node.to_owned(),
+            parameters: parameters.unwrap_or(Template::Object(Vec::new())),
+        }),
+        _ => Err(faults),
+    }
+}
+
+fn object(config: &Map<String, Value>, key: &str) -> Result<Option<Template>, String> {
+    match config.get(key) {
+        None => Ok(None),
+        Some(value @ Value::Object(_)) => match Template::parse(value) {
+            Ok(template @ Template::Object(_)) => Ok(Some(template)),
+            Ok(_) => Err(format!("config.{key} must be an object of names and values")),
+            Err(why) => Err(format!("config.{key}: {why}")),
+        },
+        Some(_) => Err(format!("config.{key} must be an object")),
+    }
+}
+
+fn unknown_keys(config: &Map<String, Value>, known: &[&'static str]) -> Vec<String> {
     config
         .keys()
-        .filter(|key| known().all(|name| name != *key))
-        .map(|key| format!("unknown configuration '{key}'{}", suggest::hint(key, known())))
+        .filter(|key| !known.contains(&key.as_str()))
+        .map(|key| format!("unknown config.{key}{}", did_you_mean(key, known.iter().copied())))
         .collect()
 }
 
-fn transform(config: &Map<String, Value>, faults: &mut Vec<String>) -> Option<Step> {
-    let Some(set) = config.get("set").and_then(Value::as_object) else {
-        faults.push("configuration 'set' expects an object".to_owned());
-        return None;
-    };
-    let mut members = Vec::with_capacity(set.len());
-    for (key, value) in set {
-        match Template::read(value) {
-            Ok(template) => members.push((key.clone(), template)),
-            Err(fault) => faults.push(format!("configuration 'set.{key}': {fault}")),
-        }
-    }
-    Some(Step::Transform(members))
+/// One segment of a path: letters, digits and underscores, ending in `Node`.
+fn is_node_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.ends_with("Node")
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn dataflow(config: &Map<String, Value>, faults: &mut Vec<String>) -> Option<Step> {
-    let node = config.get("node").and_then(Value::as_str).unwrap_or_default();
-    // The name becomes a segment of a path: nothing else than a name may get there.
-    if node.is_empty() || node.len() > 128 || !node.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        faults.push("configuration 'node' expects a node's name such as ProductCreateNode".to_owned());
-    }
-    let parameters = match config.get("parameters") {
-        None => Map::new(),
-        Some(Value::Object(parameters)) => parameters.clone(),
-        Some(_) => {
-            faults.push("configuration 'parameters' expects an object".to_owned());
-            return None;
-        }
-    };
-    Some(Step::DataFlow {
-        node: node.to_owned(),
-        parameters,
+/// The node types with their configuration, for people and programs.
+pub(crate) fn catalogue() -> Value {
+    json!({
+        "Transform": {
+            "description": "makes an object from its inputs; its output is that object",
+            "config": {
+                "set": "required; output names with texts such as '{{name | trim}}', {\"$from\": path, \"default\": value}, or any value",
+            },
+        },
+        "DataFlow": {
+            "description": "runs a node of dataflow-service; its output is the node's result",
+            "config": {
+                "node": "required; such as 'ProductCreateNode'",
+                "parameters": "optional; as Transform's set; the step's inputs win over it",
+            },
+        },
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
-    fn read(kind: &str, config: Value) -> Result<Step, Vec<String>> {
-        Step::read(&serde_json::from_value(json!({ "id": "n", "type": kind, "config": config })).unwrap())
+    fn parse(kind: &str, config: Value) -> Result<Step, Vec<String>> {
+        Step::parse(kind, config.as_object().unwrap())
     }
 
     #[test]
-    fn a_misspelt_type_gets_a_suggestion() {
-        let faults = read("Dataflow", json!({})).unwrap_err();
-        assert_eq!(faults, ["unknown type 'Dataflow'; did you mean 'DataFlow'?"]);
-    }
-
-    #[test]
-    fn every_fault_of_a_configuration_is_told() {
-        let faults = read(
-            "Transform",
-            json!({ "sett": 1, "set": { "a": "{{", "b": "{{c | x}}" } }),
-        )
-        .unwrap_err();
-        assert_eq!(faults.len(), 3, "{faults:?}");
-        assert_eq!(faults[0], "unknown configuration 'sett'; did you mean 'set'?");
+    fn faults_are_told_all_at_once_with_what_was_meant() {
         assert_eq!(
-            read("DataFlow", json!({ "node": "../x", "parameters": 1 }))
-                .unwrap_err()
-                .len(),
-            2
+            parse("DataFlow", json!({ "nod": "ProductCreateNode", "parameters": 1 })).unwrap_err(),
+            [
+                "unknown config.nod; did you mean 'node'?",
+                "config.node is required: the name of a node such as 'ProductCreateNode'",
+                "config.parameters must be an object",
+            ]
         );
+        assert_eq!(
+            parse("Transfrom", json!({})).unwrap_err(),
+            ["unknown type 'Transfrom'; did you mean 'Transform'?; types are Transform, DataFlow"]
+        );
+        assert!(parse("Transform", json!({})).is_err());
+        assert!(parse("DataFlow", json!({ "node": "../admin/Node" })).is_err());
     }
 
     #[test]
-    fn good_configurations_are_read() {
-        assert!(read("Transform", json!({ "set": {} })).is_ok());
-        assert!(read("DataFlow", json!({ "node": "ProductCreateNode" })).is_ok());
+    fn the_catalogue_lists_what_exists() {
+        let catalogue = catalogue();
+        assert!(TYPES.iter().all(|kind| catalogue.get(kind).is_some()));
     }
 }

@@ -1,230 +1,203 @@
-//! Values made from other values: JSON in which a text may hold `{{path}}` or `{{path | filter | ...}}`, and in
-//! which `{"$from": "path", "default": ...}` stands for a value. Read once, filled in at every run.
+//! Values made from a step's inputs: texts with `{{path}}` in them, `{"$from": "path"}` for a value as it is,
+//! and anything around them taken literally. Parsed when a workflow is registered, so that faults show then.
 
-use std::fmt::Write as _;
+use serde_json::{Map, Value};
 
-use serde_json::{Map, Number, Value};
-
-use super::path;
-use super::suggest;
-
-/// JSON with places to fill in.
+/// A value with holes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Template {
     Literal(Value),
-    /// One place alone: its value keeps its type.
-    Place(Place),
-    /// A text with places in it.
+    /// `{"$from": path, "default": value}`.
+    From(String, Option<Value>),
+    /// Pieces of a text.
     Text(Vec<Piece>),
-    Array(Vec<Template>),
     Object(Vec<(String, Template)>),
+    Array(Vec<Template>),
 }
 
-#[derive(Debug, Clone, PartialEq)]
+/// A piece of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
-    Literal(String),
-    Place(Place),
+    Words(String),
+    /// A path, and what is done to the text found there.
+    Hole(String, Vec<Change>),
 }
 
-/// Where a value comes from and what is done to it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Place {
-    path: String,
-    filters: Vec<Filter>,
-    default: Option<Value>,
-}
-
+/// What may follow a path: `{{ name | trim | upper }}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Filter {
+pub(crate) enum Change {
     Trim,
     Upper,
     Lower,
-    Number,
-    Text,
-    Length,
 }
 
-const FILTERS: [(&str, Filter); 6] = [
-    ("trim", Filter::Trim),
-    ("upper", Filter::Upper),
-    ("lower", Filter::Lower),
-    ("number", Filter::Number),
-    ("text", Filter::Text),
-    ("length", Filter::Length),
-];
+/// Deeper values are refused; the parser is recursive.
+const DEEPEST: usize = 32;
 
 impl Template {
-    /// Reads a template.
-    ///
     /// # Errors
-    /// What is wrong with it, in public words.
-    pub(crate) fn read(value: &Value) -> Result<Self, String> {
+    /// What is wrong with it, in words.
+    pub(crate) fn parse(value: &Value) -> Result<Self, String> {
+        Self::parse_at(value, 0)
+    }
+
+    fn parse_at(value: &Value, depth: usize) -> Result<Self, String> {
+        if depth > DEEPEST {
+            return Err(format!("values may not be deeper than {DEEPEST}"));
+        }
         match value {
-            Value::String(text) => read_text(text),
+            Value::String(text) => pieces(text),
             Value::Array(items) => {
-                let items = items.iter().map(Self::read).collect::<Result<_, _>>();
-                Ok(Template::Array(items?))
+                let items: Result<_, _> = items.iter().map(|item| Self::parse_at(item, depth + 1)).collect();
+                items.map(Template::Array)
             }
-            Value::Object(object) if object.contains_key("$from") => Ok(Template::Place(read_from(object)?)),
+            Value::Object(object) if object.contains_key("$from") => from(object),
             Value::Object(object) => {
-                let members = object
+                let fields: Result<_, String> = object
                     .iter()
-                    .map(|(key, member)| Ok((key.clone(), Self::read(member)?)))
-                    .collect::<Result<_, String>>();
-                Ok(Template::Object(members?))
+                    .map(|(key, value)| Ok((key.clone(), Self::parse_at(value, depth + 1)?)))
+                    .collect();
+                fields.map(Template::Object)
             }
-            scalar => Ok(Template::Literal(scalar.clone())),
+            literal => Ok(Template::Literal(literal.clone())),
         }
     }
 
-    /// Fills it in from `input`.
+    /// The value, with the holes filled from `inputs`.
     ///
     /// # Errors
-    /// A value is absent, or of a kind that a filter cannot take; named by its path, never by its content.
-    pub(crate) fn fill(&self, input: &Map<String, Value>) -> Result<Value, String> {
+    /// A path that leads nowhere.
+    pub(crate) fn fill(&self, inputs: &Value) -> Result<Value, String> {
         match self {
             Template::Literal(value) => Ok(value.clone()),
-            Template::Place(place) => place.value(input),
-            Template::Text(pieces) => {
-                let mut text = String::new();
-                for piece in pieces {
-                    match piece {
-                        Piece::Literal(literal) => text.push_str(literal),
-                        Piece::Place(place) => text.push_str(&as_text(&place.value(input)?)),
-                    }
-                }
-                Ok(Value::String(text))
-            }
-            Template::Array(items) => items.iter().map(|item| item.fill(input)).collect(),
-            Template::Object(members) => {
-                let filled = members
+            Template::From(path, default) => match (look_up(inputs, path), default) {
+                (Some(value), _) => Ok(value.clone()),
+                (None, Some(default)) => Ok(default.clone()),
+                (None, None) => Err(absent(path, inputs)),
+            },
+            Template::Text(pieces) => fill_text(pieces, inputs).map(Value::String),
+            Template::Array(items) => items.iter().map(|item| item.fill(inputs)).collect(),
+            Template::Object(fields) => {
+                let filled: Result<Map<_, _>, String> = fields
                     .iter()
-                    .map(|(key, member)| Ok((key.clone(), member.fill(input)?)));
-                Ok(Value::Object(filled.collect::<Result<_, String>>()?))
+                    .map(|(key, value)| Ok((key.clone(), value.fill(inputs)?)))
+                    .collect();
+                filled.map(Value::Object)
             }
         }
     }
 }
 
-fn read_from(object: &Map<String, Value>) -> Result<Place, String> {
-    if let Some(other) = object
+/// What a dotted path leads to: keys of objects, and places in arrays.
+pub(crate) fn look_up<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |value, part| match value {
+        Value::Object(object) => object.get(part),
+        Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+fn from(object: &Map<String, Value>) -> Result<Template, String> {
+    if let Some(key) = object
         .keys()
         .find(|key| !["$from", "default"].contains(&key.as_str()))
     {
-        return Err(format!("'$from' stands beside '{other}'; only 'default' may"));
+        return Err(format!("$from goes with default and nothing else, got '{key}'"));
     }
-    let Some(expression) = object["$from"].as_str() else {
-        return Err("'$from' expects a text: a path, with filters".to_owned());
-    };
-    let mut place = read_place(expression)?;
-    place.default = object.get("default").cloned();
-    Ok(place)
+    match object.get("$from").and_then(Value::as_str) {
+        Some(path) if is_path(path) => Ok(Template::From(path.to_owned(), object.get("default").cloned())),
+        _ => Err("$from must be a path such as 'order.title'".to_owned()),
+    }
 }
 
-fn read_text(text: &str) -> Result<Template, String> {
+fn pieces(text: &str) -> Result<Template, String> {
     let mut pieces = Vec::new();
     let mut rest = text;
-    while let Some((before, after)) = rest.split_once("{{") {
-        let Some((expression, remainder)) = after.split_once("}}") else {
-            return Err(format!("'{text}' opens '{{{{' and does not close it"));
-        };
-        if !before.is_empty() {
-            pieces.push(Piece::Literal(before.to_owned()));
+    while let Some((words, after)) = rest.split_once("{{") {
+        let (inside, after) = after
+            .split_once("}}")
+            .ok_or_else(|| format!("'{text}': a {{{{ is never closed"))?;
+        if !words.is_empty() {
+            pieces.push(Piece::Words(words.to_owned()));
         }
-        pieces.push(Piece::Place(read_place(expression)?));
-        rest = remainder;
+        pieces.push(hole(inside).map_err(|why| format!("'{text}': {why}"))?);
+        rest = after;
     }
     if pieces.is_empty() {
         return Ok(Template::Literal(Value::from(text)));
     }
     if !rest.is_empty() {
-        pieces.push(Piece::Literal(rest.to_owned()));
+        pieces.push(Piece::Words(rest.to_owned()));
     }
-    Ok(match <[Piece; 1]>::try_from(pieces) {
-        Ok([Piece::Place(place)]) => Template::Place(place),
-        Ok([literal]) => Template::Text(vec![literal]),
-        Err(pieces) => Template::Text(pieces),
+    Ok(Template::Text(pieces))
+}
+
+fn hole(inside: &str) -> Result<Piece, String> {
+    let mut parts = inside.split('|').map(str::trim);
+    let path = parts.next().unwrap_or_default();
+    if !is_path(path) {
+        return Err(format!("'{path}' is no path such as order.title"));
+    }
+    let changes: Result<_, String> = parts
+        .map(|word| match word {
+            "trim" => Ok(Change::Trim),
+            "upper" => Ok(Change::Upper),
+            "lower" => Ok(Change::Lower),
+            unknown => Err(format!("'{unknown}' is none of trim, upper, lower")),
+        })
+        .collect();
+    Ok(Piece::Hole(path.to_owned(), changes?))
+}
+
+fn is_path(path: &str) -> bool {
+    path.split('.').all(|part| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     })
 }
 
-fn read_place(expression: &str) -> Result<Place, String> {
-    let mut parts = expression.split('|').map(str::trim);
-    let path = parts.next().unwrap_or_default().to_owned();
-    if !path::is_path(&path) {
-        return Err(format!("'{path}' is no path such as product.name"));
-    }
-    let filters = parts.map(|word| {
-        let found = FILTERS.iter().find(|(name, _)| *name == word);
-        found.map(|(_, filter)| *filter).ok_or_else(|| {
-            let near = suggest::hint(word, FILTERS.map(|(name, _)| name));
-            format!("unknown filter '{word}'{near}")
-        })
-    });
-    Ok(Place {
-        path,
-        filters: filters.collect::<Result<_, _>>()?,
-        default: None,
-    })
-}
-
-impl Place {
-    fn value(&self, input: &Map<String, Value>) -> Result<Value, String> {
-        let Some(value) = path::get(input, &self.path).or(self.default.as_ref()) else {
-            let near = suggest::hint(&self.path, input.keys().map(String::as_str));
-            return Err(format!("'{}' is not among the inputs{near}", self.path));
-        };
-        let mut value = value.clone();
-        for filter in &self.filters {
-            value = filter
-                .apply(&value)
-                .ok_or_else(|| format!("'{}' cannot be made {}", self.path, filter.result()))?;
-        }
-        Ok(value)
-    }
-}
-
-impl Filter {
-    fn apply(self, value: &Value) -> Option<Value> {
-        Some(match (self, value) {
-            (Filter::Trim, Value::String(text)) => Value::from(text.trim()),
-            (Filter::Upper, Value::String(text)) => Value::from(text.to_uppercase()),
-            (Filter::Lower, Value::String(text)) => Value::from(text.to_lowercase()),
-            (Filter::Number, Value::Number(_)) => value.clone(),
-            (Filter::Number, Value::String(text)) => Value::Number(number(text.trim())?),
-            (Filter::Text, _) => Value::from(as_text(value)),
-            (Filter::Length, Value::String(text)) => Value::from(text.chars().count()),
-            (Filter::Length, Value::Array(items)) => Value::from(items.len()),
-            (Filter::Length, Value::Object(members)) => Value::from(members.len()),
-            _ => return None,
-        })
-    }
-
-    fn result(self) -> &'static str {
-        match self {
-            Filter::Number => "a number",
-            Filter::Length => "a length",
-            _ => "a text",
-        }
-    }
-}
-
-fn number(text: &str) -> Option<Number> {
-    if let Ok(whole) = text.parse::<i64>() {
-        return Some(whole.into());
-    }
-    Number::from_f64(text.parse().ok()?)
-}
-
-/// A value inside a text: texts as they are, the rest as JSON.
-fn as_text(value: &Value) -> String {
+fn fill_text(pieces: &[Piece], inputs: &Value) -> Result<String, String> {
     let mut text = String::new();
-    match value {
-        Value::String(content) => text.push_str(content),
-        Value::Null => {}
-        // Writing into a String cannot fail.
-        other => write!(text, "{other}").unwrap_or_default(),
+    for piece in pieces {
+        match piece {
+            Piece::Words(words) => text.push_str(words),
+            Piece::Hole(path, changes) => {
+                let value = look_up(inputs, path).ok_or_else(|| absent(path, inputs))?;
+                let found = match value {
+                    Value::String(text) => text.clone(),
+                    Value::Null => String::new(),
+                    other => other.to_string(),
+                };
+                text.push_str(&changes.iter().fold(found, |text, change| change.apply(&text)));
+            }
+        }
     }
-    text
+    Ok(text)
+}
+
+impl Change {
+    fn apply(self, text: &str) -> String {
+        match self {
+            Change::Trim => text.trim().to_owned(),
+            Change::Upper => text.to_uppercase(),
+            Change::Lower => text.to_lowercase(),
+        }
+    }
+}
+
+fn absent(path: &str, inputs: &Value) -> String {
+    let known: Vec<&str> = inputs
+        .as_object()
+        .map(|object| object.keys().map(String::as_str).collect())
+        .unwrap_or_default();
+    let known = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
+    };
+    format!("no input '{path}'; inputs are: {known}")
 }
 
 #[cfg(test)]
@@ -232,55 +205,47 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn fill(template: Value, input: Value) -> Result<Value, String> {
-        Template::read(&template)?.fill(input.as_object().unwrap())
+    fn fill(template: Value) -> Result<Value, String> {
+        let inputs = json!({ "name": " Hammer ", "price": 12.5, "order": { "lines": [{ "sku": "A" }] } });
+        Template::parse(&template)?.fill(&inputs)
     }
 
     #[test]
-    fn a_place_alone_keeps_its_type_and_in_a_text_it_is_text() {
-        let input = json!({ "n": 3, "p": { "name": " Drill " }, "none": null });
-        assert_eq!(fill(json!("{{n}}"), input.clone()), Ok(json!(3)));
-        assert_eq!(
-            fill(json!("no. {{ n }}!{{none}}"), input.clone()),
-            Ok(json!("no. 3!"))
-        );
-        let nested = json!({ "a": ["{{p.name | trim | upper}}", 1], "b": { "$from": "n" } });
-        assert_eq!(fill(nested, input), Ok(json!({ "a": ["DRILL", 1], "b": 3 })));
+    fn texts_are_filled_and_values_taken_as_they_are() {
+        let filled = fill(json!({
+            "title": "{{ name | trim | upper }}: {{price}}",
+            "price": { "$from": "price" },
+            "sku": [{ "$from": "order.lines.0.sku" }],
+            "unit": { "$from": "unit", "default": "piece" },
+            "fixed": [1, "two", null],
+        }));
+        let wanted = json!({
+            "title": "HAMMER: 12.5", "price": 12.5, "sku": ["A"], "unit": "piece", "fixed": [1, "two", null],
+        });
+        assert_eq!(filled, Ok(wanted));
     }
 
     #[test]
-    fn filters_turn_texts_into_numbers_and_lengths() {
-        let input = json!({ "price": " 12.5 ", "count": "7", "tags": ["a", "b"] });
-        assert_eq!(fill(json!("{{price | number}}"), input.clone()), Ok(json!(12.5)));
-        assert_eq!(fill(json!("{{count | number}}"), input.clone()), Ok(json!(7)));
-        assert_eq!(fill(json!("{{tags | length}}"), input.clone()), Ok(json!(2)));
+    fn what_leads_nowhere_is_named() {
         assert_eq!(
-            fill(json!("{{tags | number}}"), input),
-            Err("'tags' cannot be made a number".into())
-        );
-    }
-
-    #[test]
-    fn what_is_absent_is_named_unless_it_has_a_default() {
-        let input = json!({ "name": "x" });
-        let error = "'nmae' is not among the inputs; did you mean 'name'?";
-        assert_eq!(fill(json!("{{nmae}}"), input.clone()), Err(error.into()));
-        assert_eq!(
-            fill(json!({ "$from": "nmae", "default": 1 }), input),
-            Ok(json!(1))
+            fill(json!("{{nmae}}")),
+            Err("no input 'nmae'; inputs are: name, order, price".to_owned())
         );
     }
 
     #[test]
-    fn a_malformed_template_is_refused_when_it_is_read() {
-        for template in [
-            json!("{{a"),
+    fn malformed_templates_are_refused_when_parsed() {
+        for wrong in [
+            json!("{{name"),
             json!("{{}}"),
-            json!("{{a | shout}}"),
+            json!("{{a b}}"),
+            json!("{{name|shout}}"),
             json!({ "$from": 1 }),
+            json!({ "$from": "a", "other": 1 }),
         ] {
-            assert!(Template::read(&template).is_err(), "{template}");
+            assert!(Template::parse(&wrong).is_err(), "{wrong}");
         }
-        assert!(Template::read(&json!({ "$from": "a", "else": 1 })).is_err());
+        let deep = (0..40).fold(json!(1), |value, _| json!([value]));
+        assert!(Template::parse(&deep).is_err());
     }
 }

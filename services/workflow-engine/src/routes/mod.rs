@@ -1,38 +1,16 @@
-//! Who answers which path.
+//! HTTP in, HTTP out: one file a resource.
 
 mod executions;
 mod workflows;
 
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde_json::{Value, json};
+use axum::Router;
 
-use crate::domain::step::KINDS;
-use crate::state::Engine;
+use crate::state::AppState;
 
-/// The service's own routes.
-pub(crate) fn router(engine: Engine) -> Router {
+/// All of the service's own routes.
+pub(crate) fn router(state: AppState) -> Router {
     Router::new()
-        .route("/workflows", get(workflows::list).post(workflows::register))
-        .route(
-            "/workflows/{name}",
-            get(workflows::show).delete(workflows::remove),
-        )
-        .route("/workflows/{name}/versions", get(workflows::versions))
-        .route("/workflows/{name}/execute", post(executions::execute))
-        .route("/executions/{id}", get(executions::show))
-        .route("/node-types", get(node_types))
-        .with_state(engine)
-}
-
-async fn node_types() -> Json<Value> {
-    let kinds = KINDS.iter().map(|kind| {
-        let config: Value = kind
-            .config
-            .iter()
-            .map(|(key, expects)| (*key, *expects))
-            .collect();
-        json!({ "type": kind.name, "description": kind.description, "config": config })
-    });
-    Json(kinds.collect())
+        .merge(workflows::router())
+        .merge(executions::router())
+        .with_state(state)
 }

@@ -1,133 +1,109 @@
-//! The only SQL of this service. Tables live in a schema of their own, so that they never meet a model's table.
+//! The only SQL: definitions and runs, in a schema of their own.
 
 mod executions;
 mod workflows;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use axum::http::StatusCode;
-use kit::Problem;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 use crate::config::Config;
+use crate::error::{Error, Result};
 
-pub(crate) use executions::{Ended, Execution};
-pub(crate) use workflows::{Registration, Removal, Stored, Summary};
+pub(crate) use executions::Ending;
+pub(crate) use workflows::{Kept, Registration};
 
-/// One key for all who change the schema at once ("horme_we" in ASCII).
-const SCHEMA_LOCK: i64 = 0x686f_726d_655f_7765;
+/// One number for all replicas; "workflow" in ASCII.
+const LOCK: i64 = 0x776f_726b_666c_6f77;
+/// PostgreSQL cancels what takes longer.
+const STATEMENT_TIMEOUT_MS: &str = "10000";
 
-/// Taken one after the other; each may run again and again.
-const SCHEMA: [&str; 5] = [
-    "CREATE SCHEMA IF NOT EXISTS workflow_engine",
-    "CREATE TABLE IF NOT EXISTS workflow_engine.workflows (
-        sequence BIGINT GENERATED ALWAYS AS IDENTITY,
-        workflow_id TEXT PRIMARY KEY,
-        name TEXT NOT NULL,
-        version TEXT NOT NULL,
-        fingerprint TEXT NOT NULL,
-        definition JSONB NOT NULL,
-        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-        UNIQUE (name, version))",
-    "CREATE TABLE IF NOT EXISTS workflow_engine.executions (
-        execution_id TEXT PRIMARY KEY,
-        workflow_id TEXT NOT NULL REFERENCES workflow_engine.workflows ON DELETE CASCADE,
-        state TEXT NOT NULL,
-        outputs JSONB,
-        error JSONB,
-        started_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-        deadline TIMESTAMPTZ NOT NULL,
-        ended_at TIMESTAMPTZ)",
-    "CREATE INDEX IF NOT EXISTS executions_by_workflow ON workflow_engine.executions (workflow_id)",
-    "CREATE INDEX IF NOT EXISTS executions_by_start ON workflow_engine.executions (started_at)",
+const PREPARE: [&str; 3] = [
+    "CREATE SCHEMA IF NOT EXISTS workflow",
+    "CREATE TABLE IF NOT EXISTS workflow.definitions (
+        workflow_id text PRIMARY KEY,
+        name text NOT NULL,
+        version text NOT NULL,
+        fingerprint text NOT NULL,
+        definition jsonb NOT NULL,
+        place bigserial,
+        registered_at timestamptz NOT NULL DEFAULT now(),
+        UNIQUE (name, version)
+    )",
+    "CREATE TABLE IF NOT EXISTS workflow.executions (
+        execution_id text PRIMARY KEY,
+        workflow_id text NOT NULL REFERENCES workflow.definitions,
+        state text NOT NULL,
+        inputs jsonb NOT NULL,
+        outputs jsonb,
+        error jsonb,
+        started_at timestamptz NOT NULL DEFAULT now(),
+        ended_at timestamptz
+    )",
 ];
 
-/// Where workflows and their executions are kept. Cheap to clone.
+/// The database. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Store {
+pub(crate) struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     pool: Option<PgPool>,
-    prepared: Arc<AtomicBool>,
+    /// Whether the tables are there since the database last came.
+    prepared: AtomicBool,
+    max_runtime: Duration,
 }
 
 impl Store {
-    /// Connects when it is first used.
+    /// A store that connects when it is first asked.
     pub(crate) fn new(config: &Config) -> Self {
         let pool = config.database.clone().map(|options| {
-            let limit_ms = config.statement_timeout.as_millis().to_string();
-            let options = options.options([("statement_timeout", limit_ms.as_str())]);
             PgPoolOptions::new()
                 .max_connections(config.pool_size)
                 .acquire_timeout(config.acquire_timeout)
-                .connect_lazy_with(options)
+                .connect_lazy_with(options.options([("statement_timeout", STATEMENT_TIMEOUT_MS)]))
         });
-        Store {
+        Store(Arc::new(Inner {
             pool,
-            prepared: Arc::default(),
-        }
+            prepared: AtomicBool::new(false),
+            max_runtime: config.max_runtime,
+        }))
     }
 
-    /// Whether the database answers; makes the tables where they were not seen since it last came up.
-    ///
-    /// # Errors
-    /// It does not answer, or the tables cannot be made.
-    pub(crate) async fn check(&self) -> Result<(), sqlx::Error> {
-        let pool = self.pool.as_ref().ok_or(sqlx::Error::PoolClosed)?;
-        let checked = if self.prepared.load(Ordering::Relaxed) {
-            sqlx::query("SELECT 1").execute(pool).await.map(drop)
+    /// Whether the database answers. When it comes, its tables are prepared; so again when it has been away,
+    /// since it may have come back empty.
+    pub(crate) async fn check(&self) -> Result<()> {
+        let asked = if self.0.prepared.load(Ordering::Relaxed) {
+            self.ping().await
         } else {
-            prepare(pool).await
+            self.prepare().await
         };
-        self.prepared.store(checked.is_ok(), Ordering::Relaxed);
-        checked
+        self.0.prepared.store(asked.is_ok(), Ordering::Relaxed);
+        asked
     }
 
-    fn pool(&self) -> Result<&PgPool, Problem> {
-        self.pool
-            .as_ref()
-            .ok_or_else(|| unavailable(&"DATABASE_URL is not set"))
+    async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(self.pool()?).await?;
+        Ok(())
     }
-}
 
-async fn prepare(pool: &PgPool) -> Result<(), sqlx::Error> {
-    let mut transaction = pool.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)")
-        .bind(SCHEMA_LOCK)
-        .execute(&mut *transaction)
-        .await?;
-    for statement in SCHEMA {
-        sqlx::query(statement).execute(&mut *transaction).await?;
-    }
-    transaction.commit().await
-}
-
-/// What the caller learns of a failed statement: whether trying again may help, and no more.
-fn problem(error: sqlx::Error) -> Problem {
-    match &error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => {
-            unavailable(&error)
+    async fn prepare(&self) -> Result<()> {
+        let mut change = self.pool()?.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(LOCK)
+            .execute(&mut *change)
+            .await?;
+        for statement in PREPARE {
+            sqlx::query(statement).execute(&mut *change).await?;
         }
-        sqlx::Error::Database(database) => match database.code().as_deref() {
-            Some(code) if is_passing(code) => unavailable(&error),
-            // 22P05 and 22021: a text holds U+0000, which PostgreSQL cannot keep.
-            Some("22P05" | "22021") => Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "INVALID_TEXT",
-                "a text holds a character that cannot be kept (U+0000)",
-            ),
-            _ => Problem::internal(error),
-        },
-        _ => Problem::internal(error),
+        change.commit().await?;
+        self.fail_interrupted().await
     }
-}
 
-/// Whether it passes by itself: class 08 is the connection, 53 resources, 57 an operator; 42P01 and 3F000 are tables
-/// that are not made yet.
-fn is_passing(code: &str) -> bool {
-    ["08", "53", "57"].iter().any(|class| code.starts_with(class)) || ["42P01", "3F000"].contains(&code)
-}
-
-fn unavailable(detail: &dyn std::fmt::Display) -> Problem {
-    Problem::unavailable("DATABASE_UNAVAILABLE", "the database does not answer", detail)
+    fn pool(&self) -> Result<&PgPool> {
+        self.0.pool.as_ref().ok_or(Error::NoDatabase)
+    }
 }
