@@ -4,6 +4,7 @@
 mod make;
 mod pins;
 mod recipe;
+mod registry;
 
 use std::collections::BTreeMap;
 
@@ -15,10 +16,6 @@ use pins::Pins;
 
 use crate::cli::BasesMode;
 use crate::context::Context;
-use crate::process::{self, Call};
-
-/// How long a registry may take to answer before it counts as absent.
-const REGISTRY_DEADLINE_S: u64 = 5;
 
 /// The roles that Dockerfiles name in a `FROM`; all others are run as they are.
 const BUILD_ROLES: [&str; 2] = ["builder", "runtime"];
@@ -55,8 +52,15 @@ pub struct Bases {
 impl Bases {
     fn upstream(pins: &Pins, reason: String) -> Self {
         let images = pins.iter().filter(|(role, _)| !is_build_role(role));
-        let images = images.map(|(role, pin)| (role.clone(), pin.upstream.clone())).collect();
-        Bases { origin: Origin::Upstream, reason, contexts: BTreeMap::new(), images }
+        let images = images
+            .map(|(role, pin)| (role.clone(), pin.upstream.clone()))
+            .collect();
+        Bases {
+            origin: Origin::Upstream,
+            reason,
+            contexts: BTreeMap::new(),
+            images,
+        }
     }
 
     fn local(pins: &Pins, tags: &BTreeMap<String, String>, reason: String) -> Self {
@@ -69,7 +73,12 @@ impl Bases {
                 images.insert(role.clone(), tag.clone());
             }
         }
-        Bases { origin: Origin::Local, reason, contexts, images }
+        Bases {
+            origin: Origin::Local,
+            reason,
+            contexts,
+            images,
+        }
     }
 }
 
@@ -77,16 +86,16 @@ fn is_build_role(role: &str) -> bool {
     BUILD_ROLES.contains(&role)
 }
 
-/// Chooses by the mode of the run's options; `auto` asks the registries of the two build bases.
+/// Chooses by `mode`; `auto` asks the registries of the two build bases.
 ///
 /// # Errors
 /// Exit 2 where pins or recipes are malformed, all faults at once.
-pub async fn choose(context: &Context) -> Result<Bases> {
+pub async fn resolve(context: &Context, mode: BasesMode) -> Result<Bases> {
     let pins = pins::load(&context.root)?;
-    let reason = match context.options.bases {
+    let reason = match mode {
         BasesMode::Upstream => return Ok(Bases::upstream(&pins, "asked for".to_owned())),
         BasesMode::Local => "asked for".to_owned(),
-        BasesMode::Auto => match registries_answer(context, &pins).await {
+        BasesMode::Auto => match registry::answer(context, build_pins(&pins)).await {
             Ok(()) => return Ok(Bases::upstream(&pins, "auto: their registries answer".to_owned())),
             Err(why) => format!("auto: {why}"),
         },
@@ -95,25 +104,13 @@ pub async fn choose(context: &Context) -> Result<Bases> {
     Ok(Bases::local(&pins, &tags, reason))
 }
 
-/// Whether both build bases can be had by their digest; if not, the first reason.
-async fn registries_answer(context: &Context, pins: &Pins) -> Result<(), String> {
-    let asked = BUILD_ROLES.iter().filter_map(|role| pins.get(*role)).map(|pin| async {
-        let argv = ["docker", "buildx", "imagetools", "inspect", "--raw", &pin.upstream];
-        let call = Call::new(argv).deadline_s(REGISTRY_DEADLINE_S);
-        let name = pin.upstream.split('@').next().unwrap_or_default();
-        match process::run(context, &call).await {
-            Ok(output) if output.success() => Ok(()),
-            Ok(output) => Err(format!("no registry answers for {name} ({})", last_words(&output.stderr))),
-            Err(error) => Err(format!("no registry answers for {name} ({error})")),
-        }
-    });
-    futures_util::future::join_all(asked).await.into_iter().collect()
-}
-
-/// The end of an error's last line: what it comes down to.
-fn last_words(text: &str) -> String {
-    let line = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-    line.rsplit(": ").next().unwrap_or(line).trim().to_owned()
+/// What the Dockerfiles name in `FROM`.
+fn build_pins(pins: &Pins) -> Vec<String> {
+    BUILD_ROLES
+        .iter()
+        .filter_map(|role| pins.get(*role))
+        .map(|pin| pin.upstream.clone())
+        .collect()
 }
 
 #[cfg(test)]
@@ -122,7 +119,9 @@ mod tests {
 
     fn pins() -> Pins {
         let digest = "a".repeat(64);
-        let entry = |role: &str| format!("[{role}]\nupstream = \"{role}:1@sha256:{digest}\"\nlocal = \"{role}\"\nseen = 2\n");
+        let entry = |role: &str| {
+            format!("[{role}]\nupstream = \"{role}:1@sha256:{digest}\"\nlocal = \"{role}\"\nseen = 2\n")
+        };
         pins::parse(&["builder", "runtime", "postgres"].map(entry).concat()).unwrap()
     }
 
@@ -136,18 +135,18 @@ mod tests {
 
     #[test]
     fn local_replaces_every_from_word_for_word() {
-        let tags = ["builder", "runtime", "postgres"].map(|name| (name.to_owned(), format!("horme-local/{name}:1")));
+        let tags =
+            ["builder", "runtime", "postgres"].map(|name| (name.to_owned(), format!("horme-local/{name}:1")));
         let bases = Bases::local(&pins(), &BTreeMap::from(tags), "asked for".into());
         let digest = "a".repeat(64);
-        assert_eq!(bases.contexts[&format!("builder:1@sha256:{digest}")], "docker-image://horme-local/builder:1");
+        assert_eq!(
+            bases.contexts[&format!("builder:1@sha256:{digest}")],
+            "docker-image://horme-local/builder:1"
+        );
         assert_eq!(bases.contexts.len(), 2);
-        assert_eq!(bases.images, BTreeMap::from([("postgres".to_owned(), "horme-local/postgres:1".to_owned())]));
-    }
-
-    #[test]
-    fn an_error_is_cut_to_its_last_words() {
-        let said = "ERROR: failed to do request: Head \"x\": dial tcp: lookup r on 10.0.0.1:53: no such host\n";
-        assert_eq!(last_words(said), "no such host");
-        assert_eq!(last_words(""), "no reason given");
+        assert_eq!(
+            bases.images,
+            BTreeMap::from([("postgres".to_owned(), "horme-local/postgres:1".to_owned())])
+        );
     }
 }

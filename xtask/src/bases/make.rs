@@ -34,7 +34,10 @@ pub async fn missing(engine: &Engine, bases: &Bases) -> Result<Vec<String>> {
 }
 
 fn local_tags(bases: &Bases) -> impl Iterator<Item = String> {
-    let contexts = bases.contexts.values().map(|to| to.trim_start_matches("docker-image://").to_owned());
+    let contexts = bases
+        .contexts
+        .values()
+        .map(|to| to.trim_start_matches("docker-image://").to_owned());
     contexts.chain(bases.images.values().cloned())
 }
 
@@ -48,12 +51,14 @@ pub async fn make(context: &Context, engine: &Engine, missing: &[String]) -> Res
     }
     let debian = debian_tag();
     if engine.image(&debian).await?.is_none() {
-        eprintln!("setup: making {debian} (Debian {SUITE} by mmdebstrap, about 20 s)");
+        crate::report::complain(&format!(
+            "setup: making {debian} (Debian {SUITE} by mmdebstrap, about 20 s)"
+        ));
         make_debian(context, &debian).await?;
     }
     let toolchain = sysroot(context).await?;
     for tag in missing {
-        eprintln!("setup: making {tag}");
+        crate::report::complain(&format!("setup: making {tag}"));
         make_recipe(context, tag, &debian, &toolchain).await?;
     }
     Ok(())
@@ -71,7 +76,12 @@ async fn make_debian(context: &Context, tag: &str) -> Result<()> {
     let archive = folder.join(format!("debian-{}.tar", context.run_id));
     let made = async {
         process::run_ok(context, &debstrap(&mirror, &archive).log(context.log(LOG))).await?;
-        let import = Call::new(["docker".as_ref(), "import".as_ref(), archive.as_os_str(), tag.as_ref()]);
+        let import = Call::new([
+            "docker".as_ref(),
+            "import".as_ref(),
+            archive.as_os_str(),
+            tag.as_ref(),
+        ]);
         process::run_ok(context, &import.deadline_s(120).log(context.log(LOG))).await
     };
     let made = made.await;
@@ -82,43 +92,89 @@ async fn make_debian(context: &Context, tag: &str) -> Result<()> {
 fn debstrap(mirror: &Mirror, archive: &Path) -> Call {
     let mut argv: Vec<String> = vec!["mmdebstrap".to_owned()];
     argv.extend(DEBIAN_OPTIONS.map(str::to_owned));
-    if let Some(keyring) = mirror.keyring.as_deref().filter(|keyring| *keyring != apt::DEBIAN_KEYRING) {
+    if let Some(keyring) = mirror
+        .keyring
+        .as_deref()
+        .filter(|keyring| *keyring != apt::DEBIAN_KEYRING)
+    {
         let folder = Path::new(keyring).parent().unwrap_or(Path::new("/")).display();
         argv.push(format!("--customize-hook=copy-in {keyring} {folder}"));
     }
     // A mirror by TLS is asked again from inside the image, where only this bundle has the machine's roots.
     if mirror.uri.starts_with("https:") && Path::new(apt::CA_BUNDLE).is_file() {
-        argv.push(format!("--customize-hook=copy-in {} /etc/ssl/certs", apt::CA_BUNDLE));
+        argv.push(format!(
+            "--customize-hook=copy-in {} /etc/ssl/certs",
+            apt::CA_BUNDLE
+        ));
     }
-    argv.extend([SUITE.to_owned(), archive.display().to_string(), mirror.line(SUITE)]);
+    argv.extend([
+        SUITE.to_owned(),
+        archive.display().to_string(),
+        mirror.line(SUITE),
+    ]);
     Call::new(argv).deadline_s(600)
 }
 
 async fn make_recipe(context: &Context, tag: &str, debian: &str, toolchain: &Path) -> Result<()> {
-    let name = tag.trim_start_matches("horme-local/").split(':').next().unwrap_or_default();
+    let name = tag
+        .trim_start_matches("horme-local/")
+        .split(':')
+        .next()
+        .unwrap_or_default();
     let folder = context.root.join("docker/bases");
     let file = folder.join(format!("{name}.Dockerfile"));
     let recipe = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let call = build_call(&folder, name, tag, debian, uses_toolchain(&recipe).then_some(toolchain));
-    process::run_ok(context, &call.log(context.log(LOG))).await.map(drop)
+    let call = build_call(
+        &folder,
+        name,
+        tag,
+        debian,
+        uses_toolchain(&recipe).then_some(toolchain),
+    );
+    process::run_ok(context, &call.log(context.log(LOG)))
+        .await
+        .map(drop)
 }
 
 fn build_call(folder: &Path, name: &str, tag: &str, debian: &str, toolchain: Option<&Path>) -> Call {
-    let mut argv: Vec<String> = ["docker", "buildx", "build", "--progress=plain"].map(str::to_owned).to_vec();
-    argv.extend(["--file".to_owned(), format!("{}/{name}.Dockerfile", folder.display())]);
-    argv.extend(["--build-context".to_owned(), format!("debian-base=docker-image://{debian}")]);
+    let mut argv: Vec<String> = ["docker", "buildx", "build", "--progress=plain"]
+        .map(str::to_owned)
+        .to_vec();
+    argv.extend([
+        "--file".to_owned(),
+        format!("{}/{name}.Dockerfile", folder.display()),
+    ]);
+    argv.extend([
+        "--build-context".to_owned(),
+        format!("debian-base=docker-image://{debian}"),
+    ]);
     if let Some(toolchain) = toolchain {
-        argv.extend(["--build-context".to_owned(), format!("toolchain={}", toolchain.display())]);
+        argv.extend([
+            "--build-context".to_owned(),
+            format!("toolchain={}", toolchain.display()),
+        ]);
     }
     // They stay on this machine, so packing them would be a waste; the runtime's layers ship with every image.
-    let packing = if name == "runtime" { "" } else { ",compression=uncompressed" };
-    argv.extend(["--output".to_owned(), format!("type=image,name={tag}{packing}"), folder.display().to_string()]);
-    Call::new(argv).env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1").deadline_s(900)
+    let packing = if name == "runtime" {
+        ""
+    } else {
+        ",compression=uncompressed"
+    };
+    argv.extend([
+        "--output".to_owned(),
+        format!("type=image,name={tag}{packing}"),
+        folder.display().to_string(),
+    ]);
+    Call::new(argv)
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+        .deadline_s(900)
 }
 
 async fn sysroot(context: &Context) -> Result<PathBuf> {
     let call = Call::new(["rustc", "--print", "sysroot"]).cwd(&context.root);
-    Ok(PathBuf::from(process::run_ok(context, &call).await?.stdout.trim()))
+    Ok(PathBuf::from(
+        process::run_ok(context, &call).await?.stdout.trim(),
+    ))
 }
 
 #[cfg(test)]
@@ -126,21 +182,49 @@ mod tests {
     use super::*;
 
     fn mirror(uri: &str, keyring: Option<&str>) -> Mirror {
-        Mirror { uri: uri.to_owned(), keyring: keyring.map(str::to_owned) }
+        Mirror {
+            uri: uri.to_owned(),
+            keyring: keyring.map(str::to_owned),
+        }
     }
 
     #[test]
     fn a_keyring_of_the_machines_own_is_copied_in() {
-        let shown = debstrap(&mirror("http://mirror.test/debian", Some("/etc/apt/keyrings/own.gpg")), Path::new("/x.tar")).shown();
-        assert!(shown.contains("'--customize-hook=copy-in /etc/apt/keyrings/own.gpg /etc/apt/keyrings'"), "{shown}");
-        assert!(shown.ends_with("'deb [signed-by=/etc/apt/keyrings/own.gpg] http://mirror.test/debian trixie main'"), "{shown}");
-        let plain = debstrap(&mirror("http://mirror.test/debian", Some(apt::DEBIAN_KEYRING)), Path::new("/x.tar")).shown();
+        let shown = debstrap(
+            &mirror("http://mirror.test/debian", Some("/etc/apt/keyrings/own.gpg")),
+            Path::new("/x.tar"),
+        )
+        .shown();
+        assert!(
+            shown.contains("'--customize-hook=copy-in /etc/apt/keyrings/own.gpg /etc/apt/keyrings'"),
+            "{shown}"
+        );
+        assert!(
+            shown.ends_with(
+                "'deb [signed-by=/etc/apt/keyrings/own.gpg] http://mirror.test/debian trixie main'"
+            ),
+            "{shown}"
+        );
+        let plain = debstrap(
+            &mirror("http://mirror.test/debian", Some(apt::DEBIAN_KEYRING)),
+            Path::new("/x.tar"),
+        )
+        .shown();
         assert!(!plain.contains("copy-in"), "{plain}");
     }
 
     #[test]
     fn only_a_recipe_that_asks_for_it_gets_the_toolchain() {
-        let call = |toolchain| build_call(Path::new("/b"), "redis", "horme-local/redis:1", "horme-local/debian:1", toolchain).shown();
+        let call = |toolchain| {
+            build_call(
+                Path::new("/b"),
+                "redis",
+                "horme-local/redis:1",
+                "horme-local/debian:1",
+                toolchain,
+            )
+            .shown()
+        };
         assert!(!call(None).contains("toolchain="));
         assert!(call(Some(Path::new("/rust"))).contains("toolchain=/rust"));
         assert!(call(None).contains("compression=uncompressed"));

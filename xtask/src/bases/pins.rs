@@ -32,32 +32,53 @@ pub(super) struct Pin {
 pub(super) fn load(root: &Path) -> Result<Pins> {
     let path = root.join("docker/bases/pins.toml");
     let wrong = |why: String| Failure::usage(why, "docker/bases/README.md says what a pin is made of");
-    let text = std::fs::read_to_string(&path).map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?;
     let pins = parse(&text).map_err(wrong)?;
-    let absent = pins.values().map(|pin| format!("docker/bases/{}.Dockerfile", pin.local));
+    let absent = pins
+        .values()
+        .map(|pin| format!("docker/bases/{}.Dockerfile", pin.local));
     let absent: Vec<String> = absent.filter(|recipe| !root.join(recipe).is_file()).collect();
-    if absent.is_empty() { Ok(pins) } else { Err(wrong(format!("no recipe {}", absent.join(", no recipe "))).into()) }
+    if absent.is_empty() {
+        Ok(pins)
+    } else {
+        Err(wrong(format!("no recipe {}", absent.join(", no recipe "))).into())
+    }
 }
 
 pub(super) fn parse(text: &str) -> Result<Pins, String> {
-    let pins: Pins = toml::from_str(text).map_err(|error| format!("docker/bases/pins.toml: {}", error.message()))?;
+    let pins: Pins =
+        toml::from_str(text).map_err(|error| format!("docker/bases/pins.toml: {}", error.message()))?;
     let faults: Vec<String> = pins.iter().filter_map(|(role, pin)| fault(role, pin)).collect();
-    if faults.is_empty() { Ok(pins) } else { Err(faults.join("\n")) }
+    if faults.is_empty() {
+        Ok(pins)
+    } else {
+        Err(faults.join("\n"))
+    }
 }
 
 fn fault(role: &str, pin: &Pin) -> Option<String> {
     let at = format!("docker/bases/pins.toml: [{role}]");
     if !is_pinned(&pin.upstream) {
-        return Some(format!("{at} upstream '{}' is not name:tag@sha256:<64 hex digits>", pin.upstream));
+        return Some(format!(
+            "{at} upstream '{}' is not name:tag@sha256:<64 hex digits>",
+            pin.upstream
+        ));
     }
     let sources = pin.seen.max(pin.repositories.len() as u32);
     (sources < 2).then(|| format!("{at} the digest is corroborated by {sources} source, two are needed"))
 }
 
 fn is_pinned(reference: &str) -> bool {
-    let Some((name, digest)) = reference.split_once("@sha256:") else { return false };
+    let Some((name, digest)) = reference.split_once("@sha256:") else {
+        return false;
+    };
     let tagged = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    tagged && digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    tagged
+        && digest.len() == 64
+        && digest
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -73,7 +94,10 @@ mod tests {
 
     #[test]
     fn a_digest_needs_two_sources() {
-        let text = format!("[a]\nupstream = \"x:1@sha256:{}\"\nlocal = \"a\"\nseen = 1\n", "0".repeat(64));
+        let text = format!(
+            "[a]\nupstream = \"x:1@sha256:{}\"\nlocal = \"a\"\nseen = 1\n",
+            "0".repeat(64)
+        );
         assert!(parse(&text).unwrap_err().contains("two are needed"));
     }
 

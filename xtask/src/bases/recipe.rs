@@ -36,7 +36,9 @@ pub(super) fn debian_tag() -> String {
 pub(super) async fn tags(context: &Context, pins: &Pins) -> Result<BTreeMap<String, String>> {
     let compiler = compiler(context).await?;
     let folder = context.root.join("docker/bases");
-    pins.values().map(|pin| Ok((pin.local.clone(), recipe_tag(&folder, &pin.local, &compiler)?))).collect()
+    pins.values()
+        .map(|pin| Ok((pin.local.clone(), recipe_tag(&folder, &pin.local, &compiler)?)))
+        .collect()
 }
 
 fn recipe_tag(folder: &Path, name: &str, compiler: &str) -> Result<String> {
@@ -60,7 +62,10 @@ fn recipe_tag(folder: &Path, name: &str, compiler: &str) -> Result<String> {
 fn copied(recipe: &str) -> impl Iterator<Item = &str> {
     let copies = recipe.lines().filter_map(|line| line.strip_prefix("COPY "));
     copies.filter(|rest| !rest.contains("--from=")).flat_map(|rest| {
-        let words: Vec<&str> = rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
+        let words: Vec<&str> = rest
+            .split_whitespace()
+            .filter(|word| !word.starts_with("--"))
+            .collect();
         words[..words.len().saturating_sub(1)].to_vec()
     })
 }
@@ -81,7 +86,12 @@ fn tag(name: &str, parts: &[&str]) -> String {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    let hash: String = hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = hasher
+        .finalize()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("horme-local/{name}:{hash}")
 }
 

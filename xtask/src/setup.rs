@@ -1,0 +1,176 @@
+//! What a run needs on this machine: said all at once, each lack with its remedy, and provided where that is
+//! ours to do. Nothing that runs already is replaced or reconfigured.
+
+pub mod apt;
+mod engine;
+mod packages;
+mod preflight;
+mod tools;
+mod version;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+pub use preflight::preflight;
+pub use tools::{hadolint, trivy};
+
+use crate::bases::{self, Bases};
+use crate::context::Context;
+use crate::engine::Engine;
+use crate::exit::Failure;
+
+/// Something that a run lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong, e.g. `no Docker engine answers`.
+    pub what: String,
+    /// What it is needed for, or what is known of the cause.
+    pub why: String,
+    /// What a person can do.
+    pub remedy: String,
+    /// What we can do.
+    pub fix: Fix,
+    /// Without it a run is poorer, not impossible.
+    pub optional: bool,
+}
+
+/// How we would mend a problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fix {
+    /// It is not ours to mend.
+    ByHand,
+    /// Install these Debian packages.
+    Packages(Vec<&'static str>),
+    /// Start the installed engine.
+    StartEngine,
+    /// Fetch and unpack the scanner.
+    Trivy,
+    /// Fetch the Dockerfile linter.
+    Hadolint,
+    /// Make these local images.
+    Bases(Vec<String>),
+}
+
+/// Provides whatever [`preflight`] misses, saying each step before it is taken, and looks again.
+///
+/// # Errors
+/// Exit 3 where a required problem is not ours to mend, or where it is still there afterwards; all at once.
+pub async fn provision(context: &Context, bases: &Bases) -> Result<()> {
+    let problems = preflight(context, bases).await;
+    let by_hand: Vec<Problem> = problems
+        .iter()
+        .filter(|problem| problem.fix == Fix::ByHand)
+        .cloned()
+        .collect();
+    refuse(&by_hand, "mend this by hand, then run again")?;
+    if problems.is_empty() {
+        crate::report::complain("setup: nothing to do");
+        return Ok(());
+    }
+    mend(context, &problems).await?;
+    // An engine that answers only now reveals what its absence hid: an old plugin, missing images.
+    let revealed = preflight(context, bases).await.into_iter();
+    let revealed: Vec<Problem> = revealed.filter(|problem| !problems.contains(problem)).collect();
+    if !revealed.is_empty() {
+        mend(context, &revealed).await?;
+    }
+    let left = preflight(context, bases).await;
+    refuse(&left, "see logs/setup-*.log in the run's folder")
+}
+
+/// The machine's own roots of trust in one file, for builds behind a network that signs TLS anew.
+pub fn ca_bundle() -> Option<PathBuf> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    named
+        .into_iter()
+        .chain([Path::new(apt::CA_BUNDLE).to_path_buf()])
+        .find(|file| file.is_file())
+}
+
+async fn mend(context: &Context, problems: &[Problem]) -> Result<()> {
+    let wanted = problems.iter().filter_map(|problem| match &problem.fix {
+        Fix::Packages(packages) => Some(packages.iter().copied()),
+        _ => None,
+    });
+    let wanted: Vec<&str> = wanted.flatten().collect();
+    if !wanted.is_empty() {
+        packages::install(context, &wanted).await?;
+    }
+    let asks = |fix: Fix| problems.iter().any(|problem| problem.fix == fix);
+    let engine_came = problems
+        .iter()
+        .any(|problem| matches!(&problem.fix, Fix::Packages(names) if names.contains(&engine::PACKAGE)));
+    if asks(Fix::StartEngine) || engine_came {
+        engine::start(context).await?;
+    }
+    if asks(Fix::Trivy) {
+        tools::fetch_trivy(context).await?;
+    }
+    if asks(Fix::Hadolint)
+        && let Err(error) = tools::fetch_hadolint(context).await
+    {
+        crate::report::complain(&format!(
+            "setup: hadolint could not be had, our own rules stand alone: {error:#}"
+        ));
+    }
+    for problem in problems {
+        if let Fix::Bases(missing) = &problem.fix {
+            bases::make(context, &Engine::connect().await?, missing).await?;
+        }
+    }
+    Ok(())
+}
+
+/// An error that lists every required problem; `Ok` where there is none.
+fn refuse(problems: &[Problem], hint: &str) -> Result<()> {
+    let required: Vec<&Problem> = problems.iter().filter(|problem| !problem.optional).collect();
+    if required.is_empty() {
+        return Ok(());
+    }
+    let lines = required
+        .iter()
+        .map(|problem| format!("{}: {}", problem.what, problem.why));
+    let mut hints: Vec<String> = required.iter().map(|problem| problem.remedy.clone()).collect();
+    hints.push(hint.to_owned());
+    Err(Failure::undecided(lines.collect::<Vec<_>>().join("\n"), hints.join("\n")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(what: &str, optional: bool) -> Problem {
+        Problem {
+            what: what.into(),
+            why: "why".into(),
+            remedy: format!("mend {what}"),
+            fix: Fix::ByHand,
+            optional,
+        }
+    }
+
+    #[test]
+    fn every_required_problem_is_said_at_once_with_its_remedy() {
+        let error = refuse(
+            &[
+                problem("engine", false),
+                problem("linter", true),
+                problem("scanner", false),
+            ],
+            "then",
+        )
+        .unwrap_err();
+        let (exit, text) = crate::exit::explain(&error);
+        assert_eq!(exit, crate::exit::Exit::Undecided);
+        assert_eq!(
+            text,
+            "error: engine: why\nscanner: why\nhint: mend engine\nhint: mend scanner\nhint: then"
+        );
+    }
+
+    #[test]
+    fn what_is_optional_refuses_nothing() {
+        assert!(refuse(&[problem("linter", true)], "").is_ok());
+    }
+}

