@@ -1,0 +1,92 @@
+//! Each gate against what it must catch, and for the reason that is meant.
+
+use crate::checkout::{Checkout, Fixture};
+
+fn has(checks: &[String], check: &str) -> bool {
+    checks.iter().any(|found| found == check)
+}
+
+#[test]
+fn a_good_image_passes_lint_and_budget() {
+    let checkout = Checkout::new(vec![Fixture::new("good")]);
+    let lint = checkout.run(&["lint"]);
+    assert_eq!(lint.code, Some(0), "{}", lint.said());
+    let budget = checkout.gate("budget");
+    assert_eq!(budget.code, Some(0), "{}", budget.said());
+    assert!(budget.stdout.contains("1 passed"), "{}", budget.stdout);
+}
+
+#[test]
+fn over_budget_is_violated() {
+    let checkout = Checkout::new(vec![Fixture { budget: "10 kB", ..Fixture::new("fat") }]);
+    let ended = checkout.gate("budget");
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    assert!(has(&checkout.checks("fat", "budget"), "over budget: violated"));
+}
+
+#[test]
+fn a_root_user_fails_lint_and_boot() {
+    let checkout = Checkout::new(vec![Fixture { user: "", ..Fixture::new("rooted") }]);
+    let lint = checkout.run(&["lint"]);
+    assert_eq!(lint.code, Some(1), "{}", lint.said());
+    assert!(has(&checkout.checks("rooted", "lint"), "root user: violated"));
+    let boot = checkout.gate("boot");
+    assert_eq!(boot.code, Some(1), "{}", boot.said());
+    assert!(has(&checkout.checks("rooted", "boot"), "runs as root: violated"));
+}
+
+#[test]
+fn a_binary_without_a_list_of_crates_is_no_clean_scan() {
+    let checkout = Checkout::new(vec![Fixture::new("opaque")]);
+    let ended = checkout.gate("scan");
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    let checks = checkout.checks("opaque", "scan");
+    assert!(has(&checks, "crates: violated") && has(&checks, "vulnerabilities: undecided"), "{checks:?}");
+}
+
+#[test]
+fn a_service_that_ignores_sigterm_passes_the_rest_of_its_boot() {
+    let checkout = Checkout::new(vec![Fixture::new("deaf")]);
+    let ended = checkout.gate("boot");
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    let checks = checkout.checks("deaf", "boot");
+    for passed in ["non-root", "live", "ready", "identity", "malformed settings", "--help", "--version"] {
+        assert!(has(&checks, &format!("{passed}: passed")), "{passed} in {checks:?}");
+    }
+    assert!(has(&checks, "ends on SIGTERM: violated"), "{checks:?}");
+}
+
+#[test]
+fn each_way_to_misbehave_at_boot_is_named() {
+    let modes = [
+        ("dies", "never live: violated"),
+        ("wrong-version", "identity: violated"),
+        ("accepts-malformed", "malformed settings: violated"),
+    ];
+    let services = modes.map(|(mode, _)| Fixture { mode, ..Fixture::new(&format!("boot-{mode}")) });
+    let checkout = Checkout::new(services.to_vec());
+    let ended = checkout.gate("boot");
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    for (mode, expected) in modes {
+        let checks = checkout.checks(&format!("boot-{mode}"), "boot");
+        assert!(has(&checks, expected), "{mode}: {checks:?}");
+    }
+}
+
+#[test]
+fn a_service_that_never_answers_is_violated_at_the_deadline() {
+    let checkout = Checkout::new(vec![Fixture { mode: "never-live", ..Fixture::new("mute") }]);
+    let ended = checkout.gate("boot");
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    assert!(has(&checkout.checks("mute", "boot"), "never live: violated"));
+    assert!(ended.stdout.contains("no 200 from /live on port 8000 within"), "{}", ended.stdout);
+}
+
+#[test]
+fn without_a_compose_entry_lint_names_what_is_missing() {
+    let checkout = Checkout::new(vec![Fixture::new("homeless")]);
+    checkout.write("compose/compose.yaml", r#"{"name": "horme-test", "services": {"other": {"image": "x"}}}"#);
+    let ended = checkout.run(&["lint"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    assert!(ended.stdout.contains("no service 'homeless' among other"), "{}", ended.stdout);
+}

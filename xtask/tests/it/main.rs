@@ -1,0 +1,10 @@
+//! The pipeline from outside: the built `xtask` in small checkouts of its own, on the real engine. Each gate
+//! has a fixture here that must fail it, for the reason that is meant.
+
+#![expect(clippy::disallowed_methods, reason = "a test starts the pipeline, and looks at the engine, from outside")]
+
+mod arguments;
+mod checkout;
+mod gates;
+mod interruption;
+mod network;
