@@ -9,8 +9,10 @@ use super::frontend;
 async fn gateway(status: StatusCode, body: Value) -> String {
     let answer = move || async move { (status, Json(body)) };
     let router = Router::new().route("/health/services", get(answer));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("the port that was bound");
     tokio::spawn(async move { axum::serve(listener, router).await });
     format!("http://{address}")
 }

@@ -25,13 +25,17 @@ impl<'a> Client<'a> {
             "capabilities": {},
             "clientInfo": { "name": "test", "version": "1" },
         });
-        let answer = client.post(&request("initialize", params)).send().await.unwrap();
+        let answer = client
+            .post(&request("initialize", params))
+            .send()
+            .await
+            .expect("an answer");
         assert_eq!(answer.status(), 200);
         let session = answer.headers().get("mcp-session-id").expect("a session");
-        client.session = Some(session.to_str().unwrap().to_owned());
-        let said = last_message(&answer.text().await.unwrap());
+        client.session = Some(session.to_str().expect("plain text").to_owned());
+        let said = last_message(&answer.text().await.expect("a body"));
         let told = client.post(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
-        assert_eq!(told.send().await.unwrap().status(), 202);
+        assert_eq!(told.send().await.expect("an answer").status(), 202);
         (client, said["result"].clone())
     }
 
@@ -48,8 +52,12 @@ impl<'a> Client<'a> {
 
     /// The whole answer to a request, with `result` or `error`.
     pub(crate) async fn ask(&self, method: &str, params: Value) -> Value {
-        let answer = self.post(&request(method, params)).send().await.unwrap();
-        last_message(&answer.text().await.unwrap())
+        let answer = self
+            .post(&request(method, params))
+            .send()
+            .await
+            .expect("an answer");
+        last_message(&answer.text().await.expect("a body"))
     }
 
     pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Value {

@@ -20,8 +20,10 @@ async fn classifier() -> String {
     let router = Router::new()
         .route("/classify", post(classify))
         .route("/ready", axum::routing::get(ready));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("the port that was bound");
     tokio::spawn(async move { axum::serve(listener, router).await });
     format!("http://{address}")
 }

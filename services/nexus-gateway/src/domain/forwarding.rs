@@ -154,7 +154,7 @@ pub fn destination(path: &str) -> Option<(Service, String)> {
     if path.starts_with("/api/classify/") {
         return Some((Service::Classification, path.to_owned()));
     }
-    if below("/workflows") {
+    if below("/workflows") || path.starts_with("/executions/") {
         return Some((Service::Workflow, path.to_owned()));
     }
     (path == "/mcp").then(|| (Service::Mcp, path.to_owned()))
@@ -249,6 +249,7 @@ mod tests {
     fn the_inside_of_services_stays_inside() {
         for path in [
             "/workflowsx",
+            "/executions",
             "/api/dataflow/metrics",
             "/api/dataflow/",
             "/api/dataflow/models/../metrics",

@@ -22,6 +22,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/workflows", any(forward))
         .route("/workflows/{*rest}", any(forward))
+        .route("/executions/{id}", any(forward))
         .route("/api/dataflow/{*rest}", any(forward))
         .route("/api/classify", any(forward))
         .route("/api/classify/{*rest}", any(forward))
