@@ -120,7 +120,9 @@ mod tests {
     fn pins() -> Pins {
         let digest = "a".repeat(64);
         let entry = |role: &str| {
-            format!("[{role}]\nupstream = \"{role}:1@sha256:{digest}\"\nlocal = \"{role}\"\nseen = 2\n")
+            format!(
+                "[{role}]\nupstream = \"{role}:1@sha256:{digest}\"\nlocal = \"{role}\"\ncorroborated_by = [\"a\", \"b\"]\n"
+            )
         };
         pins::parse(&["builder", "runtime", "postgres"].map(entry).concat()).unwrap()
     }

@@ -1,7 +1,7 @@
 //! docker/bases/pins.toml: for each role the upstream reference with its digest, who else pins the same one,
 //! and the local recipe that takes its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Result;
@@ -18,11 +18,8 @@ pub(super) struct Pin {
     pub(super) upstream: String,
     /// The recipe's name: docker/bases/`<local>`.Dockerfile.
     pub(super) local: String,
-    /// How many independent public files were found that pin this digest.
-    seen: u32,
-    /// Repositories among them, where the name could be told.
-    #[serde(default, rename = "in")]
-    repositories: Vec<String>,
+    /// Unrelated public projects that pin the same digest: two at least.
+    corroborated_by: BTreeSet<String>,
 }
 
 /// Reads and checks the pins of the checkout at `root`.
@@ -65,8 +62,8 @@ fn fault(role: &str, pin: &Pin) -> Option<String> {
             pin.upstream
         ));
     }
-    let sources = pin.seen.max(pin.repositories.len() as u32);
-    (sources < 2).then(|| format!("{at} the digest is corroborated by {sources} source, two are needed"))
+    let sources = pin.corroborated_by.len();
+    (sources < 2).then(|| format!("{at} the digest is corroborated by {sources} of the two projects needed"))
 }
 
 fn is_pinned(reference: &str) -> bool {
@@ -87,7 +84,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_said_at_once() {
-        let text = "[a]\nupstream = \"x:1\"\nlocal = \"a\"\nseen = 2\n[b]\nupstream = \"y@sha256:00\"\nlocal = \"b\"\nseen = 2\n";
+        let text = "[a]\nupstream = \"x:1\"\nlocal = \"a\"\ncorroborated_by = [\"a\", \"b\"]\n[b]\nupstream = \"y@sha256:00\"\nlocal = \"b\"\ncorroborated_by = [\"a\", \"b\"]\n";
         let said = parse(text).unwrap_err();
         assert!(said.contains("[a]") && said.contains("[b]"), "{said}");
     }
@@ -95,10 +92,10 @@ mod tests {
     #[test]
     fn a_digest_needs_two_sources() {
         let text = format!(
-            "[a]\nupstream = \"x:1@sha256:{}\"\nlocal = \"a\"\nseen = 1\n",
+            "[a]\nupstream = \"x:1@sha256:{}\"\nlocal = \"a\"\ncorroborated_by = [\"a\", \"a\"]\n",
             "0".repeat(64)
         );
-        assert!(parse(&text).unwrap_err().contains("two are needed"));
+        assert!(parse(&text).unwrap_err().contains("by 1 of the two"));
     }
 
     #[test]
@@ -113,5 +110,41 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let pins = load(&root).unwrap();
         assert!(pins.contains_key("builder") && pins.contains_key("runtime"));
+    }
+
+    fn dockerfiles() -> Vec<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker");
+        let files = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let files = files.filter(|path| path.is_file() && path.to_string_lossy().contains("/Dockerfile."));
+        files.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    }
+
+    #[test]
+    fn dockerfiles_stand_on_the_pinned_bases() {
+        let pins = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).unwrap();
+        let texts = dockerfiles();
+        assert!(!texts.is_empty());
+        for base in texts
+            .iter()
+            .flat_map(|text| text.lines())
+            .filter_map(|line| line.strip_prefix("FROM "))
+        {
+            let base = base.split(' ').next().unwrap();
+            let pinned = pins.values().any(|pin| pin.upstream == base);
+            assert!(pinned || !base.contains(':'), "pins.toml has no {base}");
+        }
+    }
+
+    /// What makes the joint build compile once: every stage but the last is the same text everywhere.
+    #[test]
+    fn dockerfiles_differ_in_their_last_stage_alone() {
+        let shared = |text: &str| {
+            let begin = text.find("\nFROM ").unwrap();
+            text[begin..text.rfind("\nFROM ").unwrap()].to_owned()
+        };
+        let texts = dockerfiles();
+        assert!(texts.iter().all(|text| shared(text) == shared(&texts[0])));
     }
 }
