@@ -52,6 +52,9 @@ mod tests {
         let refused = |status, code: &str| Err((status, code.to_owned()));
         assert_eq!(read("application/json", "[1").await, refused(400, "BAD_JSON"));
         assert_eq!(read("application/json", "{}").await, refused(422, "INVALID_BODY"));
-        assert_eq!(read("text/plain", "[1]").await, refused(415, "UNSUPPORTED_MEDIA_TYPE"));
+        assert_eq!(
+            read("text/plain", "[1]").await,
+            refused(415, "UNSUPPORTED_MEDIA_TYPE")
+        );
     }
 }

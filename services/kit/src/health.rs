@@ -49,7 +49,19 @@ struct Inner {
     info: ServiceInfo,
     missing: Vec<String>,
     draining: watch::Sender<bool>,
+    /// Requests that have not got their answer's head; probes do not count.
+    in_flight: watch::Sender<usize>,
     checks: Mutex<BTreeMap<&'static str, Check>>,
+}
+
+/// A request in flight.
+#[derive(Debug)]
+pub(crate) struct InFlight(Health);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.0.in_flight.send_modify(|count| *count -= 1);
+    }
 }
 
 /// `/ready`'s answer.
@@ -75,6 +87,7 @@ impl Health {
             info,
             missing,
             draining: watch::Sender::new(false),
+            in_flight: watch::Sender::new(0),
             checks: Mutex::default(),
         }))
     }
@@ -172,6 +185,21 @@ impl Health {
     pub async fn draining(&self) {
         // The sender lives in `self`, so waiting cannot fail.
         let _ = self.0.draining.subscribe().wait_for(|draining| *draining).await;
+    }
+
+    /// Counts a request until the value is dropped. `None` while draining: no new work.
+    pub(crate) fn enter(&self) -> Option<InFlight> {
+        if *self.0.draining.borrow() {
+            return None;
+        }
+        self.0.in_flight.send_modify(|count| *count += 1);
+        Some(InFlight(self.clone()))
+    }
+
+    /// Ends when no request is in flight.
+    pub(crate) async fn idle(&self) {
+        // The sender lives in `self`, so that waiting cannot fail.
+        let _ = self.0.in_flight.subscribe().wait_for(|count| *count == 0).await;
     }
 
     pub(crate) fn info(&self) -> ServiceInfo {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -43,6 +43,7 @@ pub fn with_common_routes(own: Router, health: &Health, common: &Common) -> Rout
         })
         .layer(DefaultBodyLimit::max(common.body_limit_bytes))
         .layer(from_fn_with_state(common.request_timeout, within))
+        .layer(from_fn_with_state(health.clone(), counted))
         .layer(from_fn(metrics::measure))
         .layer(from_fn(telemetry::trace))
 }
@@ -70,7 +71,21 @@ async fn within(State(limit): State<Duration>, request: Request, next: Next) -> 
     }
 }
 
-/// Serves until told to end.
+/// Counts what is in flight. While draining, probes alone are answered; new work is refused.
+async fn counted(State(health): State<Health>, request: Request, next: Next) -> Response {
+    if telemetry::is_probe(request.uri().path()) {
+        return next.run(request).await;
+    }
+    let Some(_in_flight) = health.enter() else {
+        return Problem::unavailable("DRAINING", "the service is ending", "told to end")
+            .header(header::CONNECTION, "close")
+            .into_response();
+    };
+    next.run(request).await
+}
+
+/// Serves until told to end. From then on `/ready` is 503; the port stays open until the requests in flight are
+/// answered, so that who asks is told.
 ///
 /// # Errors
 /// The address cannot be bound, or its name does not resolve in time.
@@ -85,6 +100,7 @@ pub(crate) async fn serve(router: Router, health: Health, common: &Common) -> Re
         health.drain();
         info!("draining");
         told.send_replace(true);
+        health.idle().await;
     });
     let limit = common.drain_timeout;
     let late = async {

@@ -47,7 +47,8 @@ pub fn with_ids<F: Future>(ids: RequestIds, work: F) -> impl Future<Output = F::
 }
 
 fn span_of(ids: &RequestIds) -> tracing::Span {
-    tracing::info_span!(
+    // At the highest level, so that the ids are there whatever LOG_LEVEL keeps.
+    tracing::error_span!(
         "request",
         request_id = %ids.request_id,
         trace_id = %ids.trace_id,
@@ -140,8 +141,8 @@ pub(crate) async fn trace(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Probes come every second or so; they are logged at `debug` alone.
-fn is_probe(path: &str) -> bool {
+/// Probes come every second or so; they are logged at `debug` alone, and answered while draining.
+pub(crate) fn is_probe(path: &str) -> bool {
     matches!(
         path,
         "/live" | "/health" | "/healthz" | "/ready" | "/readyz" | "/startup" | "/metrics"

@@ -77,7 +77,7 @@ impl Upstream {
             }
             match request.send().await {
                 Ok(response) => return self.read(response).await,
-                Err(error) => last = error.to_string(),
+                Err(error) => last = with_causes(&error),
             }
         }
         Err(self.unavailable(StatusCode::SERVICE_UNAVAILABLE, &last))
@@ -100,7 +100,8 @@ impl Upstream {
         match response.json().await {
             Ok(body) => Ok(Answer { status, body }),
             Err(error) => {
-                Err(self.unavailable(StatusCode::BAD_GATEWAY, &format!("status {status}: {error}")))
+                let detail = format!("status {status}: {}", with_causes(&error));
+                Err(self.unavailable(StatusCode::BAD_GATEWAY, &detail))
             }
         }
     }
@@ -133,4 +134,15 @@ impl Upstream {
         let message = format!("{} does not answer", self.name);
         Problem::new(status, "UPSTREAM_UNAVAILABLE", message).field("upstream", self.name)
     }
+}
+
+/// An error with all that caused it, for the log: the outermost alone says little.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
