@@ -27,8 +27,11 @@ impl Config {
     pub fn read(settings: &mut Settings) -> Self {
         let url = settings.required_secret("DATABASE_URL");
         let database = url.and_then(|url| match url.reveal().parse::<PgConnectOptions>() {
-            Ok(options) => Some(options.application_name("dataflow-service")),
-            Err(_) => {
+            // The parser takes every scheme.
+            Ok(options) if url.reveal().starts_with("postgres") => {
+                Some(options.application_name("dataflow-service"))
+            }
+            _ => {
                 // The parser's words may repeat the password.
                 settings.fault(
                     "DATABASE_URL",

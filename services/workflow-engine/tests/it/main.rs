@@ -2,6 +2,7 @@
 //! is asked. The two services together are the network gate's story.
 
 mod executions;
+mod failures;
 mod lifecycle;
 mod workflows;
 
@@ -23,8 +24,13 @@ async fn stand_in() -> (String, Asked) {
     let router = Router::new()
         .route("/nodes/{node}/execute", post(answer))
         .with_state(asked.clone());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let url = format!(
+        "http://{}",
+        listener.local_addr().expect("the port that was bound")
+    );
     tokio::spawn(async move { axum::serve(listener, router).await });
     (url, asked)
 }
@@ -41,7 +47,7 @@ async fn answer(
         call["parameters"].clone(),
         trace.unwrap_or_default().to_owned(),
     );
-    asked.lock().unwrap().push(entry);
+    asked.lock().expect("nobody panicked with it").push(entry);
     if node != "ProductCreateNode" {
         let refusal = json!({ "error": format!("no node is named {node}"), "code": "DF-700" });
         return (StatusCode::NOT_FOUND, Json(refusal));
