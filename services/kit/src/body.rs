@@ -1,7 +1,7 @@
 //! Reading a request's JSON body, with a problem response where it cannot be read.
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 
@@ -16,8 +16,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match axum::Json::<T>::from_request(request, state).await {
+        match <axum::Json<T> as FromRequest<S>>::from_request(request, state).await {
             Ok(axum::Json(value)) => Ok(Body(value)),
+            Err(rejection) => Err(problem(&rejection)),
+        }
+    }
+}
+
+/// `Option<Body<T>>`: a request without `Content-Type` has no body.
+impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        match <axum::Json<T> as OptionalFromRequest<S>>::from_request(request, state).await {
+            Ok(value) => Ok(value.map(|axum::Json(value)| Body(value))),
             Err(rejection) => Err(problem(&rejection)),
         }
     }
@@ -41,7 +53,7 @@ mod tests {
     async fn read(kind: &str, text: &'static str) -> Result<Vec<u8>, (u16, String)> {
         let request = Request::builder().header("content-type", kind);
         let request = request.body(axum::body::Body::from(text)).unwrap();
-        let read = Body::<Vec<u8>>::from_request(request, &()).await;
+        let read = <Body<Vec<u8>> as FromRequest<()>>::from_request(request, &()).await;
         read.map(|body| body.0)
             .map_err(|problem| (problem.status().as_u16(), problem.code().to_owned()))
     }

@@ -126,7 +126,7 @@ pub(crate) async fn trace(mut request: Request, next: Next) -> Response {
     let serving = async {
         let response = next.run(request).await;
         let status = response.status().as_u16();
-        let took_ms = begun.elapsed().as_secs_f64() * 1000.0;
+        let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         if is_probe(&path) {
             tracing::debug!(%method, path, status, took_ms, "served");
         } else {

@@ -20,8 +20,9 @@ pub(super) fn router() -> Router<AppState> {
 async fn execute(
     State(state): State<AppState>,
     Path(name): Path<String>,
-    Body(call): Body<ExecuteCall>,
+    call: Option<Body<ExecuteCall>>,
 ) -> Result<Json<ExecuteAnswer>> {
+    let call = call.map(|Body(call)| call).unwrap_or_default();
     run::execute(&state, &name, call).await.map(Json)
 }
 

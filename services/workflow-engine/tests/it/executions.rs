@@ -76,6 +76,12 @@ async fn a_step_that_fails_is_named_and_the_run_is_recorded() {
     let absent = service.post("/workflows/intake/execute", &json!({})).await;
     assert_eq!(refusal(&absent), (422, "NODE_FAILED"));
     assert_eq!(absent.body["error"], "no input 'name'; inputs are: none");
+    let empty = service
+        .request("POST", "/workflows/intake/execute")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(empty.status(), 422, "no body is no input");
     let mode = service
         .post("/workflows/intake/execute", &json!({ "mode": "async" }))
         .await;
