@@ -43,7 +43,10 @@ pub struct BuildResult {
 /// Only where nothing can be said of any image (the definition cannot be written, the run was interrupted).
 pub async fn build(context: &Context, engine: &Engine, plan: &Plan, board: &Board) -> Result<BuildResult> {
     let begun = Instant::now();
-    let (definition, metadata) = (context.run_dir.join("bake.json"), context.run_dir.join("bake-metadata.json"));
+    let (definition, metadata) = (
+        context.run_dir.join("bake.json"),
+        context.run_dir.join("bake-metadata.json"),
+    );
     let tag = run_tag(&context.run_id);
     let content = bake::definition(&context.root, plan, &plan.images, &tag);
     std::fs::write(&definition, serde_json::to_vec_pretty(&content)?).context("cannot write bake.json")?;
@@ -70,7 +73,12 @@ pub async fn build(context: &Context, engine: &Engine, plan: &Plan, board: &Boar
                 result.images.push(built);
                 record
             }
-            Err(error) => Record::undecided(&image.service.name, Gate::Build, format!("{error:#}"), "run again"),
+            Err(error) => Record::undecided(
+                &image.service.name,
+                Gate::Build,
+                format!("{error:#}"),
+                "run again",
+            ),
         };
         if !image.support {
             result.records.push(finish(record, begun));
@@ -90,7 +98,9 @@ pub async fn existing(context: &Context, engine: &Engine, plan: &Plan) -> Result
         match engine.image(&name).await? {
             Some(facts) => {
                 let reference = run_reference(context, image);
-                engine.tag(&name, &image.service.image, &run_tag(&context.run_id)).await?;
+                engine
+                    .tag(&name, &image.service.image, &run_tag(&context.run_id))
+                    .await?;
                 images.push(exported(context, engine, image, reference, facts).await?);
             }
             None => missing.push(name),
@@ -99,7 +109,11 @@ pub async fn existing(context: &Context, engine: &Engine, plan: &Plan) -> Result
     if missing.is_empty() {
         return Ok(images);
     }
-    Err(Failure::usage(format!("not built yet: {}", missing.join(", ")), "build them first: `cargo xtask build`").into())
+    Err(Failure::usage(
+        format!("not built yet: {}", missing.join(", ")),
+        "build them first: `cargo xtask build`",
+    )
+    .into())
 }
 
 fn run_reference(context: &Context, image: &ImagePlan) -> String {
@@ -114,8 +128,13 @@ async fn built(
     digests: &BTreeMap<String, String>,
 ) -> Result<Built> {
     let reference = run_reference(context, image);
-    let facts = engine.image(&reference).await?.with_context(|| format!("the engine holds no {reference}"))?;
-    let reported = digests.get(&image.service.name).context("bake reported no digest")?;
+    let facts = engine
+        .image(&reference)
+        .await?
+        .with_context(|| format!("the engine holds no {reference}"))?;
+    let reported = digests
+        .get(&image.service.name)
+        .context("bake reported no digest")?;
     if engine.containerd_store && *reported != facts.id {
         anyhow::bail!("bake reported {reported}, the engine holds {}", facts.id);
     }
@@ -130,7 +149,10 @@ async fn exported(
     reference: String,
     facts: crate::engine::ImageFacts,
 ) -> Result<Built> {
-    let archive = context.run_dir.join("images").join(format!("{}.tar", image.service.name));
+    let archive = context
+        .run_dir
+        .join("images")
+        .join(format!("{}.tar", image.service.name));
     engine.export(&reference, &archive).await?;
     Ok(Built {
         plan: image.clone(),
@@ -163,10 +185,20 @@ async fn failed(engine: &Engine, plan: &Plan, output: &process::Output, begun: I
     let records = plan.judged().map(|image| {
         let service = &image.service.name;
         let record = if full {
-            Record::undecided(service, Gate::Build, "no space left on the engine's disk", "free some: `docker system df`")
+            Record::undecided(
+                service,
+                Gate::Build,
+                "no space left on the engine's disk",
+                "free some: `docker system df`",
+            )
         } else if gone || named.is_none() {
             let detail = format!("the build could not run:\n{}", output.last_lines(6));
-            Record::undecided(service, Gate::Build, detail, "see logs/build.log; is the engine well?")
+            Record::undecided(
+                service,
+                Gate::Build,
+                detail,
+                "see logs/build.log; is the engine well?",
+            )
         } else if named.as_deref() == Some(service) {
             let check = Check::violated("build", output.last_lines(15), "see logs/build.log");
             let mut record = Record::from_checks(service, Gate::Build, vec![check], "");
@@ -174,12 +206,20 @@ async fn failed(engine: &Engine, plan: &Plan, output: &process::Output, begun: I
             record
         } else {
             let other = named.as_deref().unwrap_or_default();
-            Record::undecided(service, Gate::Build, format!("the joint build failed in {other}"), "mend that one first")
+            Record::undecided(
+                service,
+                Gate::Build,
+                format!("the joint build failed in {other}"),
+                "mend that one first",
+            )
         };
         finish(record, begun)
     });
     let _ = engine;
-    BuildResult { records: records.collect(), images: Vec::new() }
+    BuildResult {
+        records: records.collect(),
+        images: Vec::new(),
+    }
 }
 
 fn finish(mut record: Record, begun: Instant) -> Record {

@@ -38,6 +38,8 @@ pub struct Service {
     /// `name version` of every crate in the binary: normal dependencies for [`TARGET`], no build
     /// dependencies, no procedural macros.
     pub crates: BTreeSet<String>,
+    /// Those that only the build runs: procedural macros, build dependencies, and what they alone use.
+    pub build_crates: BTreeSet<String>,
 }
 
 impl Service {
@@ -67,7 +69,11 @@ impl Catalogue {
     /// # Errors
     /// Exit 2 with the nearest name for one that does not exist.
     pub fn select(&self, names: &[String]) -> Result<Vec<Service>> {
-        let known: Vec<&str> = self.services.iter().map(|service| service.name.as_str()).collect();
+        let known: Vec<&str> = self
+            .services
+            .iter()
+            .map(|service| service.name.as_str())
+            .collect();
         for name in names {
             if !known.contains(&name.as_str()) {
                 let hint = match nearest(name, &known) {
@@ -105,8 +111,16 @@ pub fn read(root: &Path, metadata: &Metadata) -> Result<Catalogue> {
         return Ok(Catalogue { services });
     }
     let count = problems.len();
-    let what = format!("{count} problem{} in the services' manifests:\n  {}", plural(count), problems.join("\n  "));
-    Err(Failure::usage(what, "the keys of `[package.metadata.image]` are described in the README").into())
+    let what = format!(
+        "{count} problem{} in the services' manifests:\n  {}",
+        plural(count),
+        problems.join("\n  ")
+    );
+    Err(Failure::usage(
+        what,
+        "the keys of `[package.metadata.image]` are described in the README",
+    )
+    .into())
 }
 
 fn check_edges(services: &[Service], problems: &mut Vec<String>) {
@@ -127,7 +141,11 @@ fn check_edges(services: &[Service], problems: &mut Vec<String>) {
     for service in services.iter().filter(|service| !service.image.is_empty()) {
         if let Some(other) = seen.insert(&service.image, &service.name) {
             let file = service.dir.join("Cargo.toml");
-            problems.push(format!("{}: image.name: '{}' is {other}'s name already", file.display(), service.image));
+            problems.push(format!(
+                "{}: image.name: '{}' is {other}'s name already",
+                file.display(),
+                service.image
+            ));
         }
     }
 }
@@ -161,18 +179,30 @@ impl<'a> Reader<'a> {
         let file = package.manifest_path.as_std_path();
         let file = file.strip_prefix(root).unwrap_or(file).to_path_buf();
         let dir = file.parent().unwrap_or(Path::new("")).to_path_buf();
-        Reader { file, dir, root, package, table, problems }
+        Reader {
+            file,
+            dir,
+            root,
+            package,
+            table,
+            problems,
+        }
     }
 
     fn problem(&mut self, key: &str, expected: impl std::fmt::Display) {
-        self.problems.push(format!("{}: image.{key}: {expected}", self.file.display()));
+        self.problems
+            .push(format!("{}: image.{key}: {expected}", self.file.display()));
     }
 
     fn service(&mut self, metadata: &Metadata) -> Service {
         self.unknown_keys();
         let needs = self.names("needs");
         let on_loss = self.on_loss(&needs);
-        let (crates, source_dirs) = closure(metadata, &self.package.id, self.root);
+        let Closure {
+            crates,
+            build_crates,
+            source_dirs,
+        } = closure(metadata, &self.package.id, self.root);
         Service {
             name: self.package.name.to_string(),
             version: self.package.version.to_string(),
@@ -185,12 +215,16 @@ impl<'a> Reader<'a> {
             dir: self.dir.clone(),
             source_dirs,
             crates,
+            build_crates,
         }
     }
 
     fn unknown_keys(&mut self) {
         let Some(table) = self.table.as_object() else {
-            self.problems.push(format!("{}: package.metadata.image: expected a table", self.file.display()));
+            self.problems.push(format!(
+                "{}: package.metadata.image: expected a table",
+                self.file.display()
+            ));
             return;
         };
         for key in table.keys().filter(|key| !KEYS.contains(&key.as_str())) {
@@ -208,14 +242,21 @@ impl<'a> Reader<'a> {
         match self.table.get("name").and_then(Value::as_str).filter(valid) {
             Some(name) => name.to_owned(),
             None => {
-                self.problem("name", "expected a repository name of lower-case letters, digits, '-', '_', '.'");
+                self.problem(
+                    "name",
+                    "expected a repository name of lower-case letters, digits, '-', '_', '.'",
+                );
                 String::new()
             }
         }
     }
 
     fn port(&mut self) -> u16 {
-        let port = self.table.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
+        let port = self
+            .table
+            .get("port")
+            .and_then(Value::as_u64)
+            .and_then(|port| u16::try_from(port).ok());
         match port.filter(|port| *port > 0) {
             Some(port) => port,
             None => {
@@ -226,7 +267,12 @@ impl<'a> Reader<'a> {
     }
 
     fn budget(&mut self) -> u64 {
-        match self.table.get("budget").and_then(Value::as_str).and_then(parse_size) {
+        match self
+            .table
+            .get("budget")
+            .and_then(Value::as_str)
+            .and_then(parse_size)
+        {
             Some(bytes) => bytes,
             None => {
                 self.problem("budget", "expected a size such as \"16 MB\" or \"16 MiB\"");
@@ -237,8 +283,12 @@ impl<'a> Reader<'a> {
 
     /// An optional list of names; absent is empty.
     fn names(&mut self, key: &'static str) -> Vec<String> {
-        let Some(value) = self.table.get(key) else { return Vec::new() };
-        let words = value.as_array().map(|list| list.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
+        let Some(value) = self.table.get(key) else {
+            return Vec::new();
+        };
+        let words = value
+            .as_array()
+            .map(|list| list.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
         match words {
             Some(Some(words)) => words.into_iter().map(str::to_owned).collect(),
             _ => {
@@ -250,10 +300,18 @@ impl<'a> Reader<'a> {
 
     /// What is not said of a store that is needed is the careful answer: not ready without it.
     fn on_loss(&mut self, needs: &[String]) -> BTreeMap<String, OnLoss> {
-        let mut on_loss: BTreeMap<_, _> = needs.iter().map(|store| (store.clone(), OnLoss::NotReady)).collect();
-        let Some(value) = self.table.get("on_loss") else { return on_loss };
+        let mut on_loss: BTreeMap<_, _> = needs
+            .iter()
+            .map(|store| (store.clone(), OnLoss::NotReady))
+            .collect();
+        let Some(value) = self.table.get("on_loss") else {
+            return on_loss;
+        };
         let Some(table) = value.as_object() else {
-            self.problem("on_loss", "expected a table { store = \"degrade\" | \"not-ready\" }");
+            self.problem(
+                "on_loss",
+                "expected a table { store = \"degrade\" | \"not-ready\" }",
+            );
             return on_loss;
         };
         for (store, effect) in table {
@@ -263,36 +321,62 @@ impl<'a> Reader<'a> {
                 _ => None,
             };
             match known {
-                _ if !needs.contains(store) => self.problem(&format!("on_loss.{store}"), "not among image.needs"),
+                _ if !needs.contains(store) => {
+                    self.problem(&format!("on_loss.{store}"), "not among image.needs")
+                }
                 Some(effect) => drop(on_loss.insert(store.clone(), effect)),
-                None => self.problem(&format!("on_loss.{store}"), "expected \"degrade\" or \"not-ready\""),
+                None => self.problem(
+                    &format!("on_loss.{store}"),
+                    "expected \"degrade\" or \"not-ready\"",
+                ),
             }
         }
         on_loss
     }
 }
 
-/// The crates in a package's binary and the folders of those that lie in this checkout.
-fn closure(metadata: &Metadata, root_id: &PackageId, root: &Path) -> (BTreeSet<String>, BTreeSet<PathBuf>) {
-    let Some(resolve) = &metadata.resolve else { return Default::default() };
+/// What a package is made of.
+#[derive(Debug, Default)]
+struct Closure {
+    crates: BTreeSet<String>,
+    build_crates: BTreeSet<String>,
+    source_dirs: BTreeSet<PathBuf>,
+}
+
+/// The crates in a package's binary, those of its build, and the folders of those that lie in this checkout.
+fn closure(metadata: &Metadata, root_id: &PackageId, root: &Path) -> Closure {
+    let mut closure = Closure::default();
+    let Some(resolve) = &metadata.resolve else {
+        return closure;
+    };
     let nodes: BTreeMap<&PackageId, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
-    let packages: BTreeMap<&PackageId, _> = metadata.packages.iter().map(|package| (&package.id, package)).collect();
-    let (mut crates, mut dirs) = (BTreeSet::new(), BTreeSet::new());
+    let packages: BTreeMap<&PackageId, _> = metadata
+        .packages
+        .iter()
+        .map(|package| (&package.id, package))
+        .collect();
     let mut seen = BTreeSet::new();
     let mut queue = vec![(root_id, true)];
     while let Some((id, in_binary)) = queue.pop() {
-        let (Some(package), Some(node)) = (packages.get(id), nodes.get(id)) else { continue };
+        let (Some(package), Some(node)) = (packages.get(id), nodes.get(id)) else {
+            continue;
+        };
         let in_binary = in_binary && !is_proc_macro(package);
         if !seen.insert((id, in_binary)) {
             continue;
         }
-        if in_binary {
-            crates.insert(format!("{} {}", package.name, package.version));
-        }
+        let crates = if in_binary {
+            &mut closure.crates
+        } else {
+            &mut closure.build_crates
+        };
+        crates.insert(format!("{} {}", package.name, package.version));
         if package.source.is_none()
             && let Some(dir) = package.manifest_path.as_std_path().parent()
         {
-            dirs.insert(dir.strip_prefix(root).unwrap_or(dir).to_path_buf());
+            closure
+                .source_dirs
+                .insert(dir.strip_prefix(root).unwrap_or(dir).to_path_buf());
         }
         for dependency in &node.deps {
             let kinds = || dependency.dep_kinds.iter().map(|kind| kind.kind);
@@ -303,11 +387,15 @@ fn closure(metadata: &Metadata, root_id: &PackageId, root: &Path) -> (BTreeSet<S
             }
         }
     }
-    (crates, dirs)
+    closure.build_crates = &closure.build_crates - &closure.crates;
+    closure
 }
 
 fn is_proc_macro(package: &Package) -> bool {
-    package.targets.iter().any(|target| target.kind.contains(&TargetKind::ProcMacro))
+    package
+        .targets
+        .iter()
+        .any(|target| target.kind.contains(&TargetKind::ProcMacro))
 }
 
 /// `"16 MB"` -> 16,000,000; `"16 MiB"` -> 16,777,216. Decimal and binary units up to GB and GiB.
@@ -331,7 +419,9 @@ pub fn parse_size(text: &str) -> Option<u64> {
 
 /// The candidate that a mistyped word most likely meant, if one is near.
 pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let scored = candidates.iter().map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate));
+    let scored = candidates
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 > 0.75).then_some(best.1)
 }

@@ -6,9 +6,17 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// From a checkout of Rust services to container images that are proven.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 all passed; 1 a gate was violated or a build failed; 2 wrong usage or \
-configuration; 3 something required could not be decided; 130 and 143 interrupted.")]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    about,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 all passed; 1 a gate was violated or a build failed; 2 wrong usage or \
+configuration; 3 something required could not be decided; 130 and 143 interrupted."
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

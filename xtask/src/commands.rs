@@ -58,7 +58,12 @@ async fn show_plan(options: RunOptions) -> Result<Exit> {
 
 fn show_report(options: &ReportOptions) -> Result<Exit> {
     let folder = options.run_id.as_deref().unwrap_or("latest");
-    let report = report::read(&context::find_root()?.join("reports").join(folder).join("report.json"))?;
+    let report = report::read(
+        &context::find_root()?
+            .join("reports")
+            .join(folder)
+            .join("report.json"),
+    )?;
     report::say(&match options.format {
         Format::Human => report::markdown(&report),
         Format::Json => serde_json::to_string_pretty(&report)?,

@@ -34,7 +34,15 @@ impl Context {
         let run_id = new_run_id();
         let run_dir = root.join("reports").join(&run_id);
         let (cancel, signal) = (CancellationToken::new(), Arc::default());
-        Context { root, run_id, run_dir, options, cancel, signal, started: Instant::now() }
+        Context {
+            root,
+            run_id,
+            run_dir,
+            options,
+            cancel,
+            signal,
+            started: Instant::now(),
+        }
     }
 
     /// Turns SIGINT and SIGTERM into a cancellation, from here on.
@@ -68,20 +76,25 @@ impl Context {
 
     /// Creates the run's folder and points `reports/latest` to it.
     pub fn create_run_dir(&self) -> Result<()> {
-        std::fs::create_dir_all(self.run_dir.join("logs"))
-            .map_err(|error| {
-                Failure::undecided(
-                    format!("cannot create the run's folder {}: {error}", self.run_dir.display()),
-                    "make the reports folder writable and free some space (`cargo xtask clean --reports`)",
-                )
-            })?;
+        std::fs::create_dir_all(self.run_dir.join("logs")).map_err(|error| {
+            Failure::undecided(
+                format!(
+                    "cannot create the run's folder {}: {error}",
+                    self.run_dir.display()
+                ),
+                "make the reports folder writable and free some space (`cargo xtask clean --reports`)",
+            )
+        })?;
         point_latest_to(&self.root.join("reports"), &self.run_id);
         Ok(())
     }
 
     /// A path as the reader of a report sees it: relative to the checkout where it lies inside.
     pub fn shown(&self, path: &Path) -> String {
-        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+        path.strip_prefix(&self.root)
+            .unwrap_or(path)
+            .display()
+            .to_string()
     }
 }
 
@@ -93,7 +106,10 @@ pub fn find_root() -> Result<PathBuf> {
         .map(Path::to_path_buf)
         .ok_or_else(|| {
             Failure::usage(
-                format!("{} lies in no workspace with `xtask/` and `services/`", here.display()),
+                format!(
+                    "{} lies in no workspace with `xtask/` and `services/`",
+                    here.display()
+                ),
                 "run the command inside the checkout",
             )
             .into()
@@ -126,7 +142,11 @@ pub fn remove_run_dirs(reports: &Path) -> Result<()> {
 fn new_run_id() -> String {
     let now = jiff::Timestamp::now();
     let salt = now.subsec_nanosecond() as u32 ^ std::process::id().rotate_left(16);
-    format!("{}-{:04x}", now.strftime("%Y%m%d-%H%M%S"), (salt ^ (salt >> 16)) & 0xffff)
+    format!(
+        "{}-{:04x}",
+        now.strftime("%Y%m%d-%H%M%S"),
+        (salt ^ (salt >> 16)) & 0xffff
+    )
 }
 
 /// A point in time by which a wait must have ended.
@@ -138,7 +158,10 @@ pub struct Deadline {
 
 impl Deadline {
     pub fn within(limit: Duration) -> Self {
-        Deadline { at: Instant::now() + limit, limit }
+        Deadline {
+            at: Instant::now() + limit,
+            limit,
+        }
     }
 
     pub fn passed(&self) -> bool {

@@ -59,17 +59,29 @@ pub struct Failure {
 impl Failure {
     /// Wrong usage or configuration (exit 2).
     pub fn usage(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Failure { exit: Exit::Usage, what: what.into(), hint: Some(hint.into()) }
+        Failure {
+            exit: Exit::Usage,
+            what: what.into(),
+            hint: Some(hint.into()),
+        }
     }
 
     /// Something required could not be decided (exit 3).
     pub fn undecided(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Failure { exit: Exit::Undecided, what: what.into(), hint: Some(hint.into()) }
+        Failure {
+            exit: Exit::Undecided,
+            what: what.into(),
+            hint: Some(hint.into()),
+        }
     }
 
     /// A build failed or a gate was violated (exit 1).
     pub fn violated(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Failure { exit: Exit::Violated, what: what.into(), hint: Some(hint.into()) }
+        Failure {
+            exit: Exit::Violated,
+            what: what.into(),
+            hint: Some(hint.into()),
+        }
     }
 }
 
@@ -110,9 +122,15 @@ mod tests {
 
     #[test]
     fn a_failure_is_explained_with_its_hint_on_a_line_of_its_own() {
-        let error = anyhow::Error::from(Failure::usage("no service named 'gatway'", "did you mean 'gateway'?"));
+        let error = anyhow::Error::from(Failure::usage(
+            "no service named 'gatway'",
+            "did you mean 'gateway'?",
+        ));
         let (exit, text) = explain(&error);
         assert_eq!(exit, Exit::Usage);
-        assert_eq!(text, "error: no service named 'gatway'\nhint: did you mean 'gateway'?");
+        assert_eq!(
+            text,
+            "error: no service named 'gatway'\nhint: did you mean 'gateway'?"
+        );
     }
 }

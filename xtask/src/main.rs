@@ -27,11 +27,13 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let ended = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
-        let ended = runtime.block_on(commands::dispatch(cli.command));
-        runtime.shutdown_background();
-        ended
-    });
+    let ended = tokio::runtime::Runtime::new()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            let ended = runtime.block_on(commands::dispatch(cli.command));
+            runtime.shutdown_background();
+            ended
+        });
     let exit = ended.unwrap_or_else(|error| {
         let (exit, text) = exit::explain(&error);
         report::complain(&text);

@@ -54,7 +54,11 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
 async fn environment(context: &Context) -> Vec<String> {
     let mut facts = vec![format!("xtask {}", env!("CARGO_PKG_VERSION"))];
     if let Ok(engine) = Engine::connect().await {
-        let store = if engine.containerd_store { "containerd image store" } else { "classic image store" };
+        let store = if engine.containerd_store {
+            "containerd image store"
+        } else {
+            "classic image store"
+        };
         facts.push(format!("engine {} ({store})", engine.version));
     }
     facts.push(match &context.options.vuln_db {
@@ -74,10 +78,17 @@ async fn steps(
     let (catalogue, plan) = (read_catalogue(context).await?, plan);
     let plan = &*plan.insert(work_out(context, &catalogue, gates).await?);
     // What every scan shares is read first: a faulty policy or database must not cost a build.
-    let scanner = gates.contains(&Gate::Scan).then(|| scanner(context)).transpose()?;
+    let scanner = gates
+        .contains(&Gate::Scan)
+        .then(|| scanner(context))
+        .transpose()?;
     // What must be there: provisioned with --setup, listed all at once without.
     ready(context, plan).await?;
-    let names: Vec<String> = catalogue.services.iter().map(|service| service.name.clone()).collect();
+    let names: Vec<String> = catalogue
+        .services
+        .iter()
+        .map(|service| service.name.clone())
+        .collect();
     let board = Board::new(context.options.format, &names, context.started);
     skipped(plan, &board, records);
     let engine = Engine::connect().await?;
@@ -117,7 +128,14 @@ async fn gated(
     };
     // All gates of an image run, even if one fails.
     let judged: Vec<&Built> = images.iter().filter(|image| !image.plan.support).collect();
-    let budgets = each(context, &judged, wants(Gate::Budget), Gate::Budget, board, budget::check);
+    let budgets = each(
+        context,
+        &judged,
+        wants(Gate::Budget),
+        Gate::Budget,
+        board,
+        budget::check,
+    );
     records.extend(budgets.await);
     if let Some(scanner) = scanner {
         let look = |image| scan::check(context, scanner, image, &plan.limits);
@@ -184,13 +202,20 @@ async fn stack(
     board: &Board,
     records: &[Record],
 ) -> Vec<Record> {
-    let unbuilt = plan.images.iter().find(|image| images.iter().all(|built| built.plan.service.name != image.service.name));
-    let unbooted = records.iter().find(|record| record.gate == Gate::Boot && record.outcome == Outcome::Violated);
+    let unbuilt = plan.images.iter().find(|image| {
+        images
+            .iter()
+            .all(|built| built.plan.service.name != image.service.name)
+    });
+    let unbooted = records
+        .iter()
+        .find(|record| record.gate == Gate::Boot && record.outcome == Outcome::Violated);
     let why = match (unbuilt, unbooted) {
         (Some(image), _) => format!("{} was not built", image.service.name),
         (None, Some(record)) => format!("{} did not pass its boot gate", record.service),
         (None, None) => {
-            plan.judged().for_each(|image| board.begin(&image.service.name, Gate::Network));
+            plan.judged()
+                .for_each(|image| board.begin(&image.service.name, Gate::Network));
             let records = network::check(context, engine, plan, images, board).await;
             records.iter().for_each(|record| board.judged(record));
             return records;
@@ -210,8 +235,12 @@ fn unjudged(plan: &Plan, board: &Board, records: &mut Vec<Record>) {
     for image in plan.judged() {
         for gate in &plan.gates {
             let service = &image.service.name;
-            if !records.iter().any(|record| record.service == *service && record.gate == *gate) {
-                let record = Record::undecided(service, *gate, "there is no image to look at", "see the build");
+            if !records
+                .iter()
+                .any(|record| record.service == *service && record.gate == *gate)
+            {
+                let record =
+                    Record::undecided(service, *gate, "there is no image to look at", "see the build");
                 board.judged(&record);
                 records.push(record);
             }
@@ -233,10 +262,18 @@ fn skipped(plan: &Plan, board: &Board, records: &mut Vec<Record>) {
 pub async fn read_catalogue(context: &Context) -> Result<Catalogue> {
     let output = process::run(context, &cargo::metadata(&context.root)).await?;
     if !output.success() {
-        let what = format!("the services' workspace cannot be read:\n{}", output.last_lines(12));
-        return Err(Failure::usage(what, "`cargo metadata --locked` must pass; a stale Cargo.lock: `cargo update -w`").into());
+        let what = format!(
+            "the services' workspace cannot be read:\n{}",
+            output.last_lines(12)
+        );
+        return Err(Failure::usage(
+            what,
+            "`cargo metadata --locked` must pass; a stale Cargo.lock: `cargo update -w`",
+        )
+        .into());
     }
-    let metadata = cargo_metadata::MetadataCommand::parse(output.stdout).context("cargo metadata cannot be read")?;
+    let metadata =
+        cargo_metadata::MetadataCommand::parse(output.stdout).context("cargo metadata cannot be read")?;
     catalogue::read(&context.root, &metadata)
 }
 
@@ -245,7 +282,14 @@ pub async fn work_out(context: &Context, catalogue: &Catalogue, gates: &[Gate]) 
     let selected = catalogue.select(&context.options.services)?;
     let revisions = revisions(context, catalogue).await?;
     let bases = bases::resolve(context, context.options.bases).await?;
-    Ok(plan::work_out(catalogue, &selected, &revisions, bases, setup::ca_bundle(), gates))
+    Ok(plan::work_out(
+        catalogue,
+        &selected,
+        &revisions,
+        bases,
+        setup::ca_bundle(),
+        gates,
+    ))
 }
 
 /// Of each service, the last commit that touched its image's inputs.
@@ -253,19 +297,41 @@ async fn revisions(context: &Context, catalogue: &Catalogue) -> Result<BTreeMap<
     let mut revisions = BTreeMap::new();
     for service in &catalogue.services {
         let mut paths: Vec<PathBuf> = service.source_dirs.iter().cloned().collect();
-        paths.extend([service.dockerfile(), "Cargo.toml".into(), "Cargo.lock".into(), ".dockerignore".into()]);
+        paths.extend([
+            service.dockerfile(),
+            "Cargo.toml".into(),
+            "Cargo.lock".into(),
+            ".dockerignore".into(),
+        ]);
         let commit = process::run(context, &git::last_commit(&context.root, &paths)).await;
         let status = process::run(context, &git::status(&context.root, &paths)).await;
-        let text = |output: Result<process::Output>| output.ok().filter(process::Output::success).map(|output| output.stdout);
-        revisions.insert(service.name.clone(), git::parse(text(commit).as_deref(), text(status).as_deref()));
+        let text = |output: Result<process::Output>| {
+            output
+                .ok()
+                .filter(process::Output::success)
+                .map(|output| output.stdout)
+        };
+        revisions.insert(
+            service.name.clone(),
+            git::parse(text(commit).as_deref(), text(status).as_deref()),
+        );
     }
     Ok(revisions)
 }
 
 fn scanner(context: &Context) -> Result<scan::Scanner> {
     let policy = scan::Policy::read(&context.root)?;
-    let database = context.options.vuln_db.as_deref().map(scan::Database::open).transpose()?;
-    Ok(scan::Scanner { trivy: setup::trivy().unwrap_or_else(|| "trivy".into()), policy, database })
+    let database = context
+        .options
+        .vuln_db
+        .as_deref()
+        .map(scan::Database::open)
+        .transpose()?;
+    Ok(scan::Scanner {
+        trivy: setup::trivy().unwrap_or_else(|| "trivy".into()),
+        policy,
+        database,
+    })
 }
 
 /// Everything that the run needs is there, or the run does not begin.
@@ -274,13 +340,10 @@ async fn ready(context: &Context, plan: &Plan) -> Result<()> {
         return setup::provision(context, &plan.bases).await;
     }
     let problems = setup::preflight(context, &plan.bases).await;
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let count = problems.len();
-    let lines: Vec<String> = problems.iter().map(|problem| format!("  {}\n    {}", problem.what, problem.remedy)).collect();
-    let what = format!("{count} thing{} missing:\n{}", catalogue::plural(count), lines.join("\n"));
-    Err(Failure::undecided(what, "`--setup` provisions all of them, or `cargo xtask setup`").into())
+    setup::refuse(
+        &problems,
+        "`--setup` provisions what can be provisioned, and so does `cargo xtask setup`",
+    )
 }
 
 async fn sweep_the_dead(engine: &Engine, board: &Board) {
@@ -289,7 +352,10 @@ async fn sweep_the_dead(engine: &Engine, board: &Board) {
             Ok(count) => {
                 let _ = std::fs::remove_file(Lease::dir().join(&run_id));
                 if count > 0 {
-                    board.note(&format!("swept {count} thing{} that run {run_id} left behind", catalogue::plural(count)));
+                    board.note(&format!(
+                        "swept {count} thing{} that run {run_id} left behind",
+                        catalogue::plural(count)
+                    ));
                 }
             }
             Err(error) => board.note(&format!("what run {run_id} left behind stays for now: {error:#}")),
@@ -305,7 +371,10 @@ pub async fn clean() -> Result<()> {
         total += engine.sweep(&run_id).await?;
         let _ = std::fs::remove_file(Lease::dir().join(&run_id));
     }
-    report::say(&format!("swept {total} thing{} of dead runs", catalogue::plural(total)));
+    report::say(&format!(
+        "swept {total} thing{} of dead runs",
+        catalogue::plural(total)
+    ));
     Ok(())
 }
 
@@ -315,7 +384,9 @@ async fn clean_up(context: &Context, engine: &Engine, lease: Lease, board: &Boar
     }
     match engine.sweep(&context.run_id).await {
         Ok(_) => lease.end(),
-        Err(error) => board.note(&format!("the next run will sweep what is left of this one: {error:#}")),
+        Err(error) => board.note(&format!(
+            "the next run will sweep what is left of this one: {error:#}"
+        )),
     }
 }
 

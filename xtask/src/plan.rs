@@ -82,10 +82,18 @@ pub fn work_out(
     gates: &[Gate],
 ) -> Plan {
     let chosen: BTreeSet<&str> = selected.iter().map(|service| service.name.as_str()).collect();
-    let reach = if gates.contains(&Gate::Network) { reachable(catalogue, &chosen) } else { chosen.clone() };
+    let reach = if gates.contains(&Gate::Network) {
+        reachable(catalogue, &chosen)
+    } else {
+        chosen.clone()
+    };
     let list = revision_list(catalogue, revisions);
-    let images = catalogue.services.iter().filter(|service| reach.contains(service.name.as_str()));
-    let images = images.map(|service| image_plan(service, revisions, &list, !chosen.contains(service.name.as_str())));
+    let images = catalogue
+        .services
+        .iter()
+        .filter(|service| reach.contains(service.name.as_str()));
+    let images =
+        images.map(|service| image_plan(service, revisions, &list, !chosen.contains(service.name.as_str())));
     let left_out = catalogue.services.iter().map(|service| service.name.clone());
     Plan {
         images: images.collect(),
@@ -103,7 +111,11 @@ fn image_plan(
     revision_list: &str,
     support: bool,
 ) -> ImagePlan {
-    let unknown = Revision { commit: None, time_s: 0, dirty: true };
+    let unknown = Revision {
+        commit: None,
+        time_s: 0,
+        dirty: true,
+    };
     let revision = revisions.get(&service.name).cloned().unwrap_or(unknown);
     let args = [
         ("HORME_REVISIONS", revision_list.to_owned()),
@@ -112,8 +124,16 @@ fn image_plan(
         ("IMAGE_CREATED", revision.created()),
         ("SOURCE_DATE_EPOCH", revision.time_s.to_string()),
     ];
-    let args = args.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    ImagePlan { service: service.clone(), revision, args, support }
+    let args = args
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    ImagePlan {
+        service: service.clone(),
+        revision,
+        args,
+        support,
+    }
 }
 
 /// One value for all images, so that they share the step that compiles; each binary takes its own part.
@@ -129,8 +149,13 @@ fn revision_list(catalogue: &Catalogue, revisions: &BTreeMap<String, Revision>) 
 fn reachable<'a>(catalogue: &'a Catalogue, chosen: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
     let mut reach = chosen.clone();
     loop {
-        let callers = catalogue.services.iter().filter(|service| reach.contains(service.name.as_str()));
-        let callees: BTreeSet<&str> = callers.flat_map(|service| service.calls.iter().map(String::as_str)).collect();
+        let callers = catalogue
+            .services
+            .iter()
+            .filter(|service| reach.contains(service.name.as_str()));
+        let callees: BTreeSet<&str> = callers
+            .flat_map(|service| service.calls.iter().map(String::as_str))
+            .collect();
         let before = reach.len();
         reach.extend(callees);
         if reach.len() == before {
@@ -144,17 +169,32 @@ pub fn describe(plan: &Plan) -> String {
     let mut text = String::new();
     let gates: Vec<&str> = plan.gates.iter().map(|gate| gate.name()).collect();
     let _ = writeln!(text, "gates: {}", gates.join(", "));
-    let _ = writeln!(text, "bases: {} ({})", plan.bases.origin.word(), plan.bases.reason);
+    let _ = writeln!(
+        text,
+        "bases: {} ({})",
+        plan.bases.origin.word(),
+        plan.bases.reason
+    );
     for (from, to) in &plan.bases.contexts {
         let _ = writeln!(text, "  {from}\n    -> {to}");
     }
     for image in &plan.images {
         let service = &image.service;
-        let role = if image.support { " (built for the network gate alone)" } else { "" };
+        let role = if image.support {
+            " (built for the network gate alone)"
+        } else {
+            ""
+        };
         let _ = writeln!(text, "\n{}{role}", service.name);
         let _ = writeln!(text, "  image     {} {}", service.image, service.version);
         let _ = writeln!(text, "  revision  {}", image.revision.shown());
-        let _ = writeln!(text, "  port      {}   budget {} bytes   crates {}", service.port, service.budget_bytes, service.crates.len());
+        let _ = writeln!(
+            text,
+            "  port      {}   budget {} bytes   crates {}",
+            service.port,
+            service.budget_bytes,
+            service.crates.len()
+        );
         let _ = writeln!(text, "  needs     {}", words(&service.needs));
         let _ = writeln!(text, "  calls     {}", words(&service.calls));
         let _ = writeln!(text, "  alone     {}", bake::plain_build(plan, image).shown());
@@ -166,5 +206,9 @@ pub fn describe(plan: &Plan) -> String {
 }
 
 fn words(list: &[String]) -> String {
-    if list.is_empty() { "nothing".to_owned() } else { list.join(", ") }
+    if list.is_empty() {
+        "nothing".to_owned()
+    } else {
+        list.join(", ")
+    }
 }

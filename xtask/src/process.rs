@@ -67,7 +67,10 @@ impl Call {
     /// The command line as a person would type it, secrets masked.
     pub fn shown(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.args);
-        let line = words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ");
+        let line = words
+            .map(|word| quoted(&word.to_string_lossy()))
+            .collect::<Vec<_>>()
+            .join(" ");
         masked(&line, &self.secrets)
     }
 }
@@ -87,7 +90,11 @@ impl Output {
 
     /// The last `count` lines of what it said: standard error first choice, standard output otherwise.
     pub fn last_lines(&self, count: usize) -> String {
-        let text = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
+        let text = if self.stderr.trim().is_empty() {
+            &self.stdout
+        } else {
+            &self.stderr
+        };
         last_lines(text, count)
     }
 }
@@ -143,8 +150,13 @@ pub async fn run_observed(context: &Context, call: &Call, mut observe: impl FnMu
         }
     };
     let took = begun.elapsed();
-    log.line(&format!("# {status} after {:.1} s", took.as_secs_f64())).await;
-    Ok(Output { status, stdout: said.stdout, stderr: said.stderr })
+    log.line(&format!("# {status} after {:.1} s", took.as_secs_f64()))
+        .await;
+    Ok(Output {
+        status,
+        stdout: said.stdout,
+        stderr: said.stderr,
+    })
 }
 
 /// Like [`run`], where any other end than status 0 is an error that carries the program's last lines.
@@ -158,7 +170,12 @@ pub async fn run_ok(context: &Context, call: &Call) -> Result<Output> {
         None => "run it by hand to see more".to_owned(),
     };
     Err(Failure::undecided(
-        format!("`{}` ended with {}:\n{}", call.shown(), output.status, output.last_lines(12)),
+        format!(
+            "`{}` ended with {}:\n{}",
+            call.shown(),
+            output.status,
+            output.last_lines(12)
+        ),
         hint,
     )
     .into())
@@ -174,21 +191,33 @@ pub fn start_detached(call: &Call, log: &Path) -> Result<u32> {
         .with_context(|| format!("cannot open {}", log.display()))?;
     let mut words = vec![OsString::from("setsid"), call.program.clone()];
     words.extend(call.args.iter().cloned());
-    let mut command = prepare(&Call { args: words[1..].to_vec(), program: words[0].clone(), ..call.clone() });
-    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-    let child = command.spawn().with_context(|| format!("cannot start `{}`", call.shown()))?;
+    let mut command = prepare(&Call {
+        args: words[1..].to_vec(),
+        program: words[0].clone(),
+        ..call.clone()
+    });
+    command
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file);
+    let child = command
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", call.shown()))?;
     Ok(child.id())
 }
 
 /// Where a program is on PATH, if it is.
 pub fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| is_executable(file))
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|file| is_executable(file))
 }
 
 fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 fn prepare(call: &Call) -> StdCommand {
@@ -216,7 +245,10 @@ fn start(call: &Call) -> Result<tokio::process::Child> {
     use std::os::unix::process::CommandExt;
     let mut command = prepare(call);
     command.process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true);
     command.spawn().map_err(|error| {
@@ -273,7 +305,9 @@ fn pump(
         let mut reader = BufReader::new(pipe);
         let mut bytes = Vec::new();
         while matches!(reader.read_until(b'\n', &mut bytes).await, Ok(1..)) {
-            let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
+            let line = String::from_utf8_lossy(&bytes)
+                .trim_end_matches(['\n', '\r'])
+                .to_owned();
             bytes.clear();
             if sender.send((stream, line)).await.is_err() {
                 break;
@@ -286,12 +320,22 @@ struct Log(Option<tokio::fs::File>);
 
 impl Log {
     async fn open(call: &Call) -> Result<Self> {
-        let Some(path) = &call.log else { return Ok(Log(None)) };
+        let Some(path) = &call.log else {
+            return Ok(Log(None));
+        };
         if let Some(dir) = path.parent() {
-            tokio::fs::create_dir_all(dir).await.with_context(|| format!("cannot create {}", dir.display()))?;
+            tokio::fs::create_dir_all(dir)
+                .await
+                .with_context(|| format!("cannot create {}", dir.display()))?;
         }
-        let file = tokio::fs::OpenOptions::new().create(true).append(true).open(path).await;
-        Ok(Log(Some(file.with_context(|| format!("cannot open {}", path.display()))?)))
+        let file = tokio::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .await;
+        Ok(Log(Some(
+            file.with_context(|| format!("cannot open {}", path.display()))?,
+        )))
     }
 
     /// A log that cannot be written (a full disk) does not end the step that it tells of.
@@ -305,7 +349,9 @@ impl Log {
 
 fn masked(text: &str, secrets: &[String]) -> String {
     let long = secrets.iter().filter(|secret| secret.len() >= 4);
-    long.fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+    long.fold(text.to_owned(), |text, secret| {
+        text.replace(secret.as_str(), "***")
+    })
 }
 
 fn quoted(word: &str) -> String {
@@ -329,9 +375,15 @@ mod tests {
     #[tokio::test]
     async fn output_is_captured_by_stream_and_secrets_are_masked() {
         let call = Call::new(["sh", "-c", "echo out-hunter22; echo err >&2; exit 7"]);
-        let call = Call { secrets: vec!["hunter22".to_owned()], ..call };
+        let call = Call {
+            secrets: vec!["hunter22".to_owned()],
+            ..call
+        };
         let output = run(&context(), &call).await.unwrap();
-        assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out-***\n", "err\n"));
+        assert_eq!(
+            (output.stdout.as_str(), output.stderr.as_str()),
+            ("out-***\n", "err\n")
+        );
         assert_eq!(output.status.code(), Some(7));
     }
 
@@ -351,21 +403,32 @@ mod tests {
                 listed.stdout.trim().is_empty().then_some(())
             },
         );
-        assert!(gone.await.is_some(), "a child of the late program is still running");
+        assert!(
+            gone.await.is_some(),
+            "a child of the late program is still running"
+        );
     }
 
     #[tokio::test]
     async fn a_missing_program_is_named_with_a_remedy() {
-        let error = run(&context(), &Call::new(["no-such-program-here"])).await.unwrap_err();
+        let error = run(&context(), &Call::new(["no-such-program-here"]))
+            .await
+            .unwrap_err();
         let (exit, text) = crate::exit::explain(&error);
         assert_eq!(exit, crate::exit::Exit::Undecided);
-        assert!(text.contains("no-such-program-here") && text.contains("hint: install"), "{text}");
+        assert!(
+            text.contains("no-such-program-here") && text.contains("hint: install"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_command_is_shown_as_one_would_type_it() {
         let call = Call::new(["docker", "run", "-e", "PASSWORD=geheim", "a b"]);
-        let call = Call { secrets: vec!["geheim".to_owned()], ..call };
+        let call = Call {
+            secrets: vec!["geheim".to_owned()],
+            ..call
+        };
         assert_eq!(call.shown(), "docker run -e PASSWORD=*** 'a b'");
     }
 }

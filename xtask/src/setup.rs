@@ -8,16 +8,18 @@ mod preflight;
 mod tools;
 mod version;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 pub use preflight::preflight;
 pub use tools::{hadolint, trivy};
 
 use crate::bases::{self, Bases};
-use crate::context::Context;
-use crate::engine::Engine;
+use crate::context::{Context, Deadline, poll};
+use crate::engine::{Engine, Lease};
 use crate::exit::Failure;
 
 /// Something that a run lacks.
@@ -57,6 +59,7 @@ pub enum Fix {
 /// # Errors
 /// Exit 3 where a required problem is not ours to mend, or where it is still there afterwards; all at once.
 pub async fn provision(context: &Context, bases: &Bases) -> Result<()> {
+    let _lock = alone(context).await?;
     let problems = preflight(context, bases).await;
     let by_hand: Vec<Problem> = problems
         .iter()
@@ -78,6 +81,32 @@ pub async fn provision(context: &Context, bases: &Bases) -> Result<()> {
     let left = preflight(context, bases).await;
     refuse(&left, "see logs/setup-*.log in the run's folder")
 }
+
+/// One set-up at a time on this machine: two would install, start and make the same things at once. The lock
+/// goes with the process.
+async fn alone(context: &Context) -> Result<File> {
+    let path = Lease::dir().with_file_name("setup.lock");
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    let free = || matches!(file.try_lock(), Ok(()));
+    if !free() {
+        crate::report::complain("setup: another one is under way, waiting for it");
+        let waited = poll(
+            Deadline::within(LOCK_DEADLINE),
+            Duration::from_millis(500),
+            || async { (free() || context.cancel.is_cancelled()).then_some(()) },
+        );
+        if waited.await.is_none() {
+            let hint = format!("see who holds {}", path.display());
+            return Err(Failure::undecided("another set-up does not come to an end", hint).into());
+        }
+    }
+    Ok(file)
+}
+
+/// Longer than the longest set-up from nothing.
+const LOCK_DEADLINE: Duration = Duration::from_secs(30 * 60);
 
 /// The machine's own roots of trust in one file, for builds behind a network that signs TLS anew.
 pub fn ca_bundle() -> Option<PathBuf> {
@@ -123,7 +152,7 @@ async fn mend(context: &Context, problems: &[Problem]) -> Result<()> {
 }
 
 /// An error that lists every required problem; `Ok` where there is none.
-fn refuse(problems: &[Problem], hint: &str) -> Result<()> {
+pub fn refuse(problems: &[Problem], hint: &str) -> Result<()> {
     let required: Vec<&Problem> = problems.iter().filter(|problem| !problem.optional).collect();
     if required.is_empty() {
         return Ok(());

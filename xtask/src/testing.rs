@@ -23,7 +23,10 @@ pub async fn run(context: &Context, arguments: &[String]) -> Result<Exit> {
     let mut summary = TestSummary::default();
     let mut all_well = true;
     for manifest in ["Cargo.toml", "xtask/Cargo.toml"] {
-        let mut call = call(manifest, arguments).cwd(&context.root).deadline_s(3600).log(context.log("test"));
+        let mut call = call(manifest, arguments)
+            .cwd(&context.root)
+            .deadline_s(3600)
+            .log(context.log("test"));
         for (role, image) in &bases.images {
             call = call.env(&format!("HORME_{}_IMAGE", role.to_uppercase()), image.clone());
         }
@@ -50,12 +53,25 @@ pub async fn run(context: &Context, arguments: &[String]) -> Result<Exit> {
     if all_well && summary.failed == 0 && summary.passed > 0 {
         return Ok(Exit::Passed);
     }
-    Err(Failure::violated("tests failed", format!("the whole log: {}", context.shown(&context.log("test")))).into())
+    Err(Failure::violated(
+        "tests failed",
+        format!("the whole log: {}", context.shown(&context.log("test"))),
+    )
+    .into())
 }
 
 fn call(manifest: &str, arguments: &[String]) -> Call {
-    let mut argv: Vec<String> =
-        ["cargo", "test", "--locked", "--workspace", "--no-fail-fast", "--manifest-path", manifest].map(Into::into).to_vec();
+    let mut argv: Vec<String> = [
+        "cargo",
+        "test",
+        "--locked",
+        "--workspace",
+        "--no-fail-fast",
+        "--manifest-path",
+        manifest,
+    ]
+    .map(Into::into)
+    .to_vec();
     if !arguments.is_empty() {
         argv.push("--".to_owned());
         argv.extend(arguments.iter().cloned());

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
 }
 
 fn sources() -> Vec<PathBuf> {
@@ -33,9 +36,18 @@ fn every_source_file_says_what_lives_in_it() {
 
 #[test]
 fn main_stays_small() {
-    let lines = std::fs::read_to_string(root().join("xtask/src/main.rs")).unwrap().lines().count();
-    assert!(lines < 100, "xtask/src/main.rs has {lines} lines: it only parses, dispatches and ends");
-    for path in sources().iter().filter(|path| path.ends_with("src/main.rs") && path.starts_with(root().join("services"))) {
+    let lines = std::fs::read_to_string(root().join("xtask/src/main.rs"))
+        .unwrap()
+        .lines()
+        .count();
+    assert!(
+        lines < 100,
+        "xtask/src/main.rs has {lines} lines: it only parses, dispatches and ends"
+    );
+    for path in sources()
+        .iter()
+        .filter(|path| path.ends_with("src/main.rs") && path.starts_with(root().join("services")))
+    {
         let lines = std::fs::read_to_string(path).unwrap().lines().count();
         assert!(lines < 50, "{} has {lines} lines", path.display());
     }
@@ -56,12 +68,22 @@ fn xtask_names_no_service() {
         .filter(|name| name != "frontend")
         .collect();
     assert!(!services.is_empty());
-    for path in sources().iter().filter(|path| path.starts_with(root().join("xtask/src"))) {
+    for path in sources()
+        .iter()
+        .filter(|path| path.starts_with(root().join("xtask/src")))
+    {
         let text = std::fs::read_to_string(path).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
-        let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code: String = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
         for service in &services {
-            assert!(!code.contains(&format!("\"{service}\"")), "{} names {service}", path.display());
+            assert!(
+                !code.contains(&format!("\"{service}\"")),
+                "{} names {service}",
+                path.display()
+            );
         }
     }
 }
@@ -69,20 +91,37 @@ fn xtask_names_no_service() {
 #[test]
 fn both_workspaces_and_the_builder_use_one_toolchain() {
     let toolchain = std::fs::read_to_string(root().join("rust-toolchain.toml")).unwrap();
-    let version = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap().trim_matches('"').to_owned();
+    let version = toolchain
+        .lines()
+        .find_map(|line| line.strip_prefix("channel = "))
+        .unwrap()
+        .trim_matches('"')
+        .to_owned();
     let pins = std::fs::read_to_string(root().join("docker/bases/pins.toml")).unwrap();
-    assert!(pins.contains(&format!("rust:{version}")), "docker/bases/pins.toml pins no rust:{version}");
+    assert!(
+        pins.contains(&format!("rust:{version}")),
+        "docker/bases/pins.toml pins no rust:{version}"
+    );
 }
 
 #[test]
 fn compose_and_the_bases_pin_the_same_images() {
     let compose = std::fs::read_to_string(root().join("compose/compose.yaml")).unwrap();
-    let pins: toml::Table = std::fs::read_to_string(root().join("docker/bases/pins.toml")).unwrap().parse().unwrap();
+    let pins: toml::Table = std::fs::read_to_string(root().join("docker/bases/pins.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
     let text = pins.to_string();
     for role in ["POSTGRES", "REDIS", "PROXY"] {
         let key = format!("${{HORME_{role}_IMAGE:-");
-        let start = compose.find(&key).unwrap_or_else(|| panic!("compose has no {key}")) + key.len();
+        let start = compose
+            .find(&key)
+            .unwrap_or_else(|| panic!("compose has no {key}"))
+            + key.len();
         let pin = &compose[start..start + compose[start..].find('}').unwrap()];
-        assert!(text.contains(pin), "compose pins {pin}, docker/bases/pins.toml does not");
+        assert!(
+            text.contains(pin),
+            "compose pins {pin}, docker/bases/pins.toml does not"
+        );
     }
 }

@@ -40,7 +40,14 @@ pub enum Gate {
 }
 
 impl Gate {
-    pub const ALL: [Gate; 6] = [Gate::Build, Gate::Lint, Gate::Scan, Gate::Budget, Gate::Boot, Gate::Network];
+    pub const ALL: [Gate; 6] = [
+        Gate::Build,
+        Gate::Lint,
+        Gate::Scan,
+        Gate::Budget,
+        Gate::Boot,
+        Gate::Network,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -103,7 +110,13 @@ impl Check {
         detail: impl Into<String>,
         hint: Option<String>,
     ) -> Self {
-        Check { name: name.into(), outcome, detail: detail.into(), hint, tolerated: false }
+        Check {
+            name: name.into(),
+            outcome,
+            detail: detail.into(),
+            hint,
+            tolerated: false,
+        }
     }
 }
 
@@ -134,13 +147,19 @@ impl Record {
     /// A verdict from its checks: the worst of them, and in the table the words of the first such check, or
     /// `reason` when all passed. No checks at all is undecided: nothing was looked at.
     pub fn from_checks(service: &str, gate: Gate, checks: Vec<Check>, reason: impl Into<String>) -> Self {
-        let outcome = checks.iter().map(|check| check.outcome).max().unwrap_or(Outcome::Undecided);
+        let outcome = checks
+            .iter()
+            .map(|check| check.outcome)
+            .max()
+            .unwrap_or(Outcome::Undecided);
         let reason = match outcome {
             Outcome::Passed | Outcome::Skipped => reason.into(),
             worse => checks
                 .iter()
                 .find(|check| check.outcome == worse)
-                .map_or("nothing was looked at".to_owned(), |check| format!("{}: {}", check.name, check.detail)),
+                .map_or("nothing was looked at".to_owned(), |check| {
+                    format!("{}: {}", check.name, check.detail)
+                }),
         };
         Record {
             service: service.to_owned(),
@@ -166,7 +185,12 @@ impl Record {
 
     /// The gate could not look.
     pub fn undecided(service: &str, gate: Gate, detail: impl Into<String>, hint: impl Into<String>) -> Self {
-        Record::from_checks(service, gate, vec![Check::undecided(gate.name(), detail, hint)], "")
+        Record::from_checks(
+            service,
+            gate,
+            vec![Check::undecided(gate.name(), detail, hint)],
+            "",
+        )
     }
 
     pub fn figure(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
@@ -176,7 +200,11 @@ impl Record {
 
     /// Every check that is undecided may be so by policy.
     fn tolerated(&self) -> bool {
-        let mut undecided = self.checks.iter().filter(|check| check.outcome == Outcome::Undecided).peekable();
+        let mut undecided = self
+            .checks
+            .iter()
+            .filter(|check| check.outcome == Outcome::Undecided)
+            .peekable();
         undecided.peek().is_some() && undecided.all(|check| check.tolerated)
     }
 }
@@ -221,7 +249,9 @@ mod tests {
 
     #[test]
     fn what_policy_tolerates_ends_with_0_but_never_under_strict() {
-        let tolerated = record(vec![Check::undecided("vulnerabilities", "no database", "x").tolerated()]);
+        let tolerated = record(vec![
+            Check::undecided("vulnerabilities", "no database", "x").tolerated(),
+        ]);
         assert_eq!(tolerated.outcome, Outcome::Undecided);
         assert_eq!(exit_of(std::slice::from_ref(&tolerated), false), Exit::Passed);
         assert_eq!(exit_of(&[tolerated], true), Exit::Undecided);

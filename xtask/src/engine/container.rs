@@ -57,7 +57,10 @@ impl Engine {
     /// Creates a container; it does not run yet.
     pub async fn create(&self, spec: &ContainerSpec) -> Result<Container> {
         let port = spec.publish.map(|port| format!("{port}/tcp"));
-        let binding = PortBinding { host_ip: Some("127.0.0.1".into()), host_port: Some(String::new()) };
+        let binding = PortBinding {
+            host_ip: Some("127.0.0.1".into()),
+            host_port: Some(String::new()),
+        };
         let host_config = HostConfig {
             readonly_rootfs: Some(true),
             cap_drop: Some(vec!["ALL".into()]),
@@ -66,7 +69,9 @@ impl Engine {
             memory_swap: Some(spec.memory_bytes),
             pids_limit: Some(spec.pids),
             network_mode: spec.network.clone(),
-            port_bindings: port.clone().map(|port| HashMap::from([(port, Some(vec![binding]))])),
+            port_bindings: port
+                .clone()
+                .map(|port| HashMap::from([(port, Some(vec![binding]))])),
             ..Default::default()
         };
         let body = ContainerCreateBody {
@@ -80,30 +85,41 @@ impl Engine {
         };
         let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
         let created = self.docker.create_container(Some(options), body).await;
-        let created = created.map_err(|error| refused(&format!("create a container of {}", spec.image), &error))?;
+        let created =
+            created.map_err(|error| refused(&format!("create a container of {}", spec.image), &error))?;
         Ok(Container { id: created.id })
     }
 
     pub async fn start(&self, container: &Container) -> Result<()> {
         self.docker
-            .start_container(&container.id, None::<bollard::query_parameters::StartContainerOptions>)
+            .start_container(
+                &container.id,
+                None::<bollard::query_parameters::StartContainerOptions>,
+            )
             .await
             .map_err(|error| refused("start a container", &error))
     }
 
     /// SIGTERM; SIGKILL after `grace`. Returns when the container has ended.
     pub async fn stop(&self, container: &Container, grace: Duration) -> Result<()> {
-        let options = StopContainerOptionsBuilder::default().t(grace.as_secs() as i32).build();
+        let options = StopContainerOptionsBuilder::default()
+            .t(grace.as_secs() as i32)
+            .build();
         match self.docker.stop_container(&container.id, Some(options)).await {
             // 304: it had ended already, which is what was asked for.
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 304, .. }) | Ok(()) => Ok(()),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 304, .. }) | Ok(()) => {
+                Ok(())
+            }
             Err(error) => Err(refused("stop a container", &error)),
         }
     }
 
     /// Removes a container with its anonymous volumes; one that is gone already is fine.
     pub async fn remove(&self, container: &Container) -> Result<()> {
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        let options = RemoveContainerOptionsBuilder::default()
+            .force(true)
+            .v(true)
+            .build();
         match self.docker.remove_container(&container.id, Some(options)).await {
             Err(error) if !is_absent(&error) => Err(refused("remove a container", &error)),
             _ => Ok(()),
@@ -113,13 +129,20 @@ impl Engine {
     pub async fn state(&self, container: &Container) -> Result<State> {
         let found = self
             .docker
-            .inspect_container(&container.id, None::<bollard::query_parameters::InspectContainerOptions>)
+            .inspect_container(
+                &container.id,
+                None::<bollard::query_parameters::InspectContainerOptions>,
+            )
             .await
             .map_err(|error| refused("inspect a container", &error))?;
         let state = found.state.unwrap_or_default();
         let network = found.network_settings.unwrap_or_default();
         let ports = network.ports.unwrap_or_default();
-        let host_port = ports.values().flatten().flatten().find_map(|binding| binding.host_port.as_ref()?.parse().ok());
+        let host_port = ports
+            .values()
+            .flatten()
+            .flatten()
+            .find_map(|binding| binding.host_port.as_ref()?.parse().ok());
         let addresses = network.networks.unwrap_or_default().into_iter();
         let addresses = addresses.filter_map(|(name, end)| Some((name, end.ip_address?)));
         let mut addresses: Vec<_> = addresses.filter(|(_, address)| !address.is_empty()).collect();
@@ -149,12 +172,24 @@ impl Engine {
     /// Resident memory in bytes, as the kernel accounts it to the container without the page cache that it
     /// could drop at once (the figure that `docker stats` shows).
     pub async fn memory_bytes(&self, container: &Container) -> Result<Option<u64>> {
-        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+        let options = StatsOptionsBuilder::default()
+            .stream(false)
+            .one_shot(true)
+            .build();
         let mut stream = Box::pin(self.docker.stats(&container.id, Some(options)));
-        let Some(stats) = stream.next().await else { return Ok(None) };
-        let memory = stats.map_err(|error| refused("read a container's figures", &error))?.memory_stats;
+        let Some(stats) = stream.next().await else {
+            return Ok(None);
+        };
+        let memory = stats
+            .map_err(|error| refused("read a container's figures", &error))?
+            .memory_stats;
         let memory = memory.unwrap_or_default();
-        let cache = memory.stats.unwrap_or_default().get("inactive_file").copied().unwrap_or_default();
+        let cache = memory
+            .stats
+            .unwrap_or_default()
+            .get("inactive_file")
+            .copied()
+            .unwrap_or_default();
         Ok(memory.usage.map(|usage| usage.saturating_sub(cache)))
     }
 
@@ -167,10 +202,20 @@ impl Engine {
             attach_stderr: Some(true),
             ..Default::default()
         };
-        let exec = self.docker.create_exec(&container.id, config).await.map_err(failed)?;
-        let started = self.docker.start_exec(&exec.id, None::<bollard::exec::StartExecOptions>).await;
+        let exec = self
+            .docker
+            .create_exec(&container.id, config)
+            .await
+            .map_err(failed)?;
+        let started = self
+            .docker
+            .start_exec(&exec.id, None::<bollard::exec::StartExecOptions>)
+            .await;
         let mut output = String::new();
-        if let StartExecResults::Attached { output: mut stream, .. } = started.map_err(failed)? {
+        if let StartExecResults::Attached {
+            output: mut stream, ..
+        } = started.map_err(failed)?
+        {
             while let Some(part) = stream.next().await {
                 if let LogOutput::StdOut { message } | LogOutput::StdErr { message } = part.map_err(failed)? {
                     output.push_str(&String::from_utf8_lossy(&message));
@@ -183,7 +228,10 @@ impl Engine {
     /// The containers of a compose project: service name -> container, running or not.
     pub async fn project(&self, project: &str) -> Result<Vec<(String, Container)>> {
         let filters = HashMap::from([("label", vec![format!("com.docker.compose.project={project}")])]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&filters)
+            .build();
         let listed = self.docker.list_containers(Some(options)).await;
         let listed = listed.map_err(|error| refused("list containers", &error))?;
         let mut services: Vec<_> = listed

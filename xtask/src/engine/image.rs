@@ -37,7 +37,10 @@ impl Engine {
 
     /// Gives the image `name` one more tag, `repository:tag`.
     pub async fn tag(&self, name: &str, repository: &str, tag: &str) -> Result<()> {
-        let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        let options = TagImageOptionsBuilder::default()
+            .repo(repository)
+            .tag(tag)
+            .build();
         let tagged = self.docker.tag_image(name, Some(options)).await;
         tagged.map_err(|error| refused(&format!("tag {name} as {repository}:{tag}"), &error))
     }
@@ -54,15 +57,22 @@ impl Engine {
     /// Writes an image as an archive (an OCI layout in a tar) to `path`.
     pub async fn export(&self, name: &str, path: &Path) -> Result<()> {
         if let Some(dir) = path.parent() {
-            tokio::fs::create_dir_all(dir).await.with_context(|| format!("cannot create {}", dir.display()))?;
+            tokio::fs::create_dir_all(dir)
+                .await
+                .with_context(|| format!("cannot create {}", dir.display()))?;
         }
-        let mut file =
-            tokio::fs::File::create(path).await.with_context(|| format!("cannot write {}", path.display()))?;
+        let mut file = tokio::fs::File::create(path)
+            .await
+            .with_context(|| format!("cannot write {}", path.display()))?;
         let mut stream = Box::pin(self.docker.export_image(name));
         while let Some(part) = stream.next().await {
             let part = part.map_err(|error| refused(&format!("export {name}"), &error))?;
-            file.write_all(&part).await.with_context(|| format!("cannot write {}", path.display()))?;
+            file.write_all(&part)
+                .await
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        file.flush().await.with_context(|| format!("cannot write {}", path.display()))
+        file.flush()
+            .await
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }

@@ -23,7 +23,10 @@ const MINIMUM_API: (usize, usize) = (1, 44);
 
 /// A connection to an engine that answered.
 #[derive(Clone, Debug)]
-#[expect(clippy::disallowed_types, reason = "this is the one place that speaks to the Docker API")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "this is the one place that speaks to the Docker API"
+)]
 pub struct Engine {
     docker: bollard::Docker,
     /// The engine's version, e.g. `26.1.5`.
@@ -39,7 +42,10 @@ impl Engine {
     /// Exit 3 where no engine answers within 5 s, or where it is too old.
     pub async fn connect() -> Result<Self> {
         let connecting = async {
-            #[expect(clippy::disallowed_types, reason = "this is the one place that speaks to the Docker API")]
+            #[expect(
+                clippy::disallowed_types,
+                reason = "this is the one place that speaks to the Docker API"
+            )]
             let docker = bollard::Docker::connect_with_defaults()?;
             let docker = docker.negotiate_version().await?;
             let info = docker.info().await?;
@@ -54,17 +60,23 @@ impl Engine {
         let api = docker.client_version();
         if (api.major_version, api.minor_version) < MINIMUM_API {
             return Err(Failure::undecided(
-                format!("the engine speaks API {}.{} only", api.major_version, api.minor_version),
+                format!(
+                    "the engine speaks API {}.{} only",
+                    api.major_version, api.minor_version
+                ),
                 "an engine of version 25 or newer is needed; a running engine is never replaced by us",
             )
             .into());
         }
-        let containerd_store = info
-            .driver_status
-            .unwrap_or_default()
-            .iter()
-            .any(|pair| pair.iter().any(|word| word.starts_with("io.containerd.snapshotter")));
-        Ok(Engine { docker, version: info.server_version.unwrap_or_default(), containerd_store })
+        let containerd_store = info.driver_status.unwrap_or_default().iter().any(|pair| {
+            pair.iter()
+                .any(|word| word.starts_with("io.containerd.snapshotter"))
+        });
+        Ok(Engine {
+            docker,
+            version: info.server_version.unwrap_or_default(),
+            containerd_store,
+        })
     }
 }
 
@@ -78,11 +90,17 @@ fn no_engine(why: &str) -> anyhow::Error {
 
 /// An engine's refusal in our own words.
 fn refused(what: &str, error: &bollard::errors::Error) -> anyhow::Error {
-    Failure::undecided(format!("the engine could not {what}: {error}"), "look at the engine's log; then run again")
-        .into()
+    Failure::undecided(
+        format!("the engine could not {what}: {error}"),
+        "look at the engine's log; then run again",
+    )
+    .into()
 }
 
 /// Whether the engine said "there is no such thing".
 fn is_absent(error: &bollard::errors::Error) -> bool {
-    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 404, .. })
+    matches!(
+        error,
+        bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }
+    )
 }

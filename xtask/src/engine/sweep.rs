@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
-    RemoveVolumeOptionsBuilder,
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder,
+    ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
 
 use super::{Container, Engine, RUN_LABEL, is_absent, refused};
@@ -26,7 +26,8 @@ impl Lease {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let path = dir.join(run_id);
         let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+        file.lock()
+            .with_context(|| format!("cannot lock {}", path.display()))?;
         Ok(Lease { path, _file: file })
     }
 
@@ -37,7 +38,9 @@ impl Lease {
 
     /// The ids of runs whose process is gone but whose lease was never given back.
     pub fn dead(dir: &Path) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(dir) else {
+            return Vec::new();
+        };
         let mut dead: Vec<String> = entries
             .filter_map(Result::ok)
             .filter(|entry| is_unlocked(&entry.path()))
@@ -51,7 +54,10 @@ impl Lease {
     pub fn dir() -> PathBuf {
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        cache.or_else(home).unwrap_or_else(std::env::temp_dir).join("horme/leases")
+        cache
+            .or_else(home)
+            .unwrap_or_else(std::env::temp_dir)
+            .join("horme/leases")
     }
 }
 
@@ -73,7 +79,10 @@ impl Engine {
     pub async fn sweep_resources(&self, run_id: &str) -> Result<usize> {
         let label = HashMap::from([("label", vec![format!("{RUN_LABEL}={run_id}")])]);
         let mut removed = 0;
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&label).build();
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&label)
+            .build();
         let containers = self.docker.list_containers(Some(options)).await;
         for container in containers.map_err(|error| refused("list containers", &error))? {
             if let Some(id) = container.id {
@@ -103,7 +112,10 @@ impl Engine {
     async fn sweep_volumes(&self, label: &HashMap<&str, Vec<String>>) -> Result<usize> {
         let options = ListVolumesOptionsBuilder::default().filters(label).build();
         let volumes = self.docker.list_volumes(Some(options)).await;
-        let volumes = volumes.map_err(|error| refused("list volumes", &error))?.volumes.unwrap_or_default();
+        let volumes = volumes
+            .map_err(|error| refused("list volumes", &error))?
+            .volumes
+            .unwrap_or_default();
         for volume in &volumes {
             let options = RemoveVolumeOptionsBuilder::default().force(true).build();
             match self.docker.remove_volume(&volume.name, Some(options)).await {
@@ -120,7 +132,10 @@ impl Engine {
         let images = self.docker.list_images(Some(options)).await;
         let images = images.map_err(|error| refused("list images", &error))?;
         let suffix = format!(":{}", run_tag(run_id));
-        let tags = images.into_iter().flat_map(|image| image.repo_tags).filter(|tag| tag.ends_with(&suffix));
+        let tags = images
+            .into_iter()
+            .flat_map(|image| image.repo_tags)
+            .filter(|tag| tag.ends_with(&suffix));
         let mut removed = 0;
         for tag in tags {
             self.untag(&tag).await?;
@@ -148,6 +163,10 @@ mod tests {
         std::fs::write(dir.path().join("abandoned"), "").unwrap();
         assert_eq!(Lease::dead(dir.path()), ["abandoned"]);
         drop(held);
-        assert_eq!(Lease::dead(dir.path()), ["abandoned", "held"], "a process that ended without giving back");
+        assert_eq!(
+            Lease::dead(dir.path()),
+            ["abandoned", "held"],
+            "a process that ended without giving back"
+        );
     }
 }

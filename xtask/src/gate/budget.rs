@@ -24,18 +24,29 @@ pub struct Sizes {
 pub async fn check(image: &Built) -> Result<Record> {
     let (archive, digest) = (image.archive.clone(), image.digest.clone());
     let sizes = tokio::task::spawn_blocking(move || measure(&archive, &digest)).await??;
-    Ok(judge(&image.plan.service.name, sizes, image.plan.service.budget_bytes))
+    Ok(judge(
+        &image.plan.service.name,
+        sizes,
+        image.plan.service.budget_bytes,
+    ))
 }
 
 fn judge(service: &str, sizes: Sizes, budget_bytes: u64) -> Record {
     let shown = format!("{} of {}", mb(sizes.unpacked_bytes), mb(budget_bytes));
     let check = if sizes.unpacked_bytes <= budget_bytes {
-        Check::passed("unpacked", format!("{shown} unpacked, {} compressed", mb(sizes.compressed_bytes)))
+        Check::passed(
+            "unpacked",
+            format!("{shown} unpacked, {} compressed", mb(sizes.compressed_bytes)),
+        )
     } else {
         let over = mb(sizes.unpacked_bytes - budget_bytes);
         Check::violated(
             "over budget",
-            format!("{} unpacked, {over} over the budget of {}", mb(sizes.unpacked_bytes), mb(budget_bytes)),
+            format!(
+                "{} unpacked, {over} over the budget of {}",
+                mb(sizes.unpacked_bytes),
+                mb(budget_bytes)
+            ),
             "make it smaller, or raise image.budget in the service's Cargo.toml where the growth is worth it",
         )
     };
@@ -74,11 +85,16 @@ fn measure(archive: &Path, digest: &str) -> Result<Sizes> {
         serde_json::from_slice(&bytes).with_context(|| format!("the manifest {digest} is not one"))?
     };
     let mut unpacked = unpacked_sizes(archive, &manifest.layers)?;
-    let mut sizes = Sizes { unpacked_bytes: 0, compressed_bytes: 0, layers: manifest.layers.len() };
+    let mut sizes = Sizes {
+        unpacked_bytes: 0,
+        compressed_bytes: 0,
+        layers: manifest.layers.len(),
+    };
     for layer in &manifest.layers {
         sizes.compressed_bytes += layer.size;
-        sizes.unpacked_bytes +=
-            unpacked.remove(&layer.digest).with_context(|| format!("the archive holds no layer {}", layer.digest))?;
+        sizes.unpacked_bytes += unpacked
+            .remove(&layer.digest)
+            .with_context(|| format!("the archive holds no layer {}", layer.digest))?;
     }
     Ok(sizes)
 }
@@ -101,7 +117,10 @@ fn blob(archive: &Path, digest: &str) -> Result<Vec<u8>> {
 }
 
 fn unpacked_sizes(archive: &Path, layers: &[Descriptor]) -> Result<BTreeMap<String, u64>> {
-    let wanted: BTreeMap<String, &Descriptor> = layers.iter().map(|layer| (blob_path(&layer.digest), layer)).collect();
+    let wanted: BTreeMap<String, &Descriptor> = layers
+        .iter()
+        .map(|layer| (blob_path(&layer.digest), layer))
+        .collect();
     let mut sizes = BTreeMap::new();
     let mut tar = open(archive)?;
     for entry in tar.entries().context("the archive cannot be read")? {
@@ -114,9 +133,16 @@ fn unpacked_sizes(archive: &Path, layers: &[Descriptor]) -> Result<BTreeMap<Stri
         } else if layer.media_type.ends_with("tar") {
             std::io::copy(&mut { entry }, &mut counter)
         } else {
-            bail!("the layer {} is packed as {}, which is not known here", layer.digest, layer.media_type)
+            bail!(
+                "the layer {} is packed as {}, which is not known here",
+                layer.digest,
+                layer.media_type
+            )
         };
-        sizes.insert(layer.digest.clone(), size.with_context(|| format!("{} cannot be unpacked", layer.digest))?);
+        sizes.insert(
+            layer.digest.clone(),
+            size.with_context(|| format!("{} cannot be unpacked", layer.digest))?,
+        );
     }
     Ok(sizes)
 }
@@ -173,10 +199,17 @@ mod tests {
 
     #[test]
     fn over_budget_is_violated_and_says_by_how_much() {
-        let sizes = Sizes { unpacked_bytes: 17_000_000, compressed_bytes: 6_000_000, layers: 2 };
+        let sizes = Sizes {
+            unpacked_bytes: 17_000_000,
+            compressed_bytes: 6_000_000,
+            layers: 2,
+        };
         let record = judge("gateway", sizes, 16_000_000);
         assert_eq!(record.outcome, Outcome::Violated);
-        assert_eq!(record.reason, "over budget: 17.00 MB unpacked, 1.00 MB over the budget of 16.00 MB");
+        assert_eq!(
+            record.reason,
+            "over budget: 17.00 MB unpacked, 1.00 MB over the budget of 16.00 MB"
+        );
         assert_eq!(judge("gateway", sizes, 17_000_000).outcome, Outcome::Passed);
     }
 }

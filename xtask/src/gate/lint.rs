@@ -31,12 +31,16 @@ pub async fn environments(context: &Context) -> Environments {
 async fn config(context: &Context, environment: &str) -> Result<Config, String> {
     let files = compose::files(environment);
     let words = ["--profile", "*", "config", "--format", "json"];
-    let call = compose::call(&context.root, None, &files, &words).log(context.log(&format!("lint-compose-{environment}")));
-    let output = process::run(context, &call).await.map_err(|error| format!("{error:#}"))?;
+    let call = compose::call(&context.root, None, &files, &words)
+        .log(context.log(&format!("lint-compose-{environment}")));
+    let output = process::run(context, &call)
+        .await
+        .map_err(|error| format!("{error:#}"))?;
     if !output.success() {
         return Err(output.last_lines(3));
     }
-    compose::parse_config(&output.stdout).map_err(|error| format!("its configuration cannot be read: {error}"))
+    compose::parse_config(&output.stdout)
+        .map_err(|error| format!("its configuration cannot be read: {error}"))
 }
 
 /// Judges one service's Dockerfile and its place in every environment.
@@ -47,7 +51,12 @@ pub async fn check(context: &Context, service: &Service, environments: &Environm
     let mut checks = dockerfile::judge(&path, &text);
     let (check, tool) = with_hadolint(context, service, &path).await;
     checks.extend(check);
-    checks.extend(environments.0.iter().map(|(name, config)| in_compose(service, name, config)));
+    checks.extend(
+        environments
+            .0
+            .iter()
+            .map(|(name, config)| in_compose(service, name, config)),
+    );
     Ok(Record::from_checks(&service.name, Gate::Lint, checks, tool))
 }
 
@@ -56,7 +65,8 @@ async fn with_hadolint(context: &Context, service: &Service, path: &Path) -> (Op
     let Some(program) = crate::setup::hadolint() else {
         return (None, "own rules (no hadolint)");
     };
-    let call = hadolint::call(&program, &context.root, path).log(context.log(&step(Gate::Lint, &service.name)));
+    let call =
+        hadolint::call(&program, &context.root, path).log(context.log(&step(Gate::Lint, &service.name)));
     let found = match process::run(context, &call).await {
         Ok(output) => hadolint::parse(&output.stdout).map_err(|error| format!("no readable report: {error}")),
         Err(error) => Err(format!("{error:#}")),
@@ -67,7 +77,13 @@ async fn with_hadolint(context: &Context, service: &Service, path: &Path) -> (Op
             None => Check::passed("hadolint", "nothing found"),
             Some(first) => Check::violated(
                 "hadolint",
-                format!("{}:{}: {} {}", path.display(), first.line, first.code, first.message),
+                format!(
+                    "{}:{}: {} {}",
+                    path.display(),
+                    first.line,
+                    first.code,
+                    first.message
+                ),
                 "mend it, or ignore the rule in docker/policy/hadolint.yaml with a reason",
             ),
         },
@@ -99,26 +115,50 @@ fn in_compose(service: &Service, environment: &str, config: &Result<Config, Stri
     let expected = format!("Dockerfile.{}", service.name);
     if entry.dockerfile() != Some(&expected) {
         let found = entry.dockerfile().unwrap_or("none");
-        return Check::violated(name, format!("is built from {found}, not {expected}"), "set build.dockerfile");
+        return Check::violated(
+            name,
+            format!("is built from {found}, not {expected}"),
+            "set build.dockerfile",
+        );
     }
     if entry.port() != Some(service.port) {
         let detail = format!("does not expose its port {}", service.port);
-        return Check::violated(name, detail, format!("add `expose: [\"{}\"]` in compose/compose.yaml", service.port));
+        return Check::violated(
+            name,
+            detail,
+            format!("add `expose: [\"{}\"]` in compose/compose.yaml", service.port),
+        );
     }
     for store in &service.needs {
-        if config.services.get(store).is_none_or(|store| store.port().is_none()) {
+        if config
+            .services
+            .get(store)
+            .is_none_or(|store| store.port().is_none())
+        {
             let detail = format!("needs '{store}', which is no compose service with `expose`");
-            return Check::violated(name, detail, "add the store to compose/compose.yaml, or mend image.needs");
+            return Check::violated(
+                name,
+                detail,
+                "add the store to compose/compose.yaml, or mend image.needs",
+            );
         }
     }
     if environment == "ci" && config.services.values().any(has_fixed_port) {
-        return Check::violated(name, "publishes a fixed port", "two runs at once need ephemeral ports");
+        return Check::violated(
+            name,
+            "publishes a fixed port",
+            "two runs at once need ephemeral ports",
+        );
     }
     Check::passed(name, "stands in the configuration")
 }
 
 fn has_fixed_port(service: &compose::ServiceConfig) -> bool {
-    service.ports.iter().any(|port| port["published"].as_str().is_some_and(|port| !port.is_empty() && port != "0"))
+    service.ports.iter().any(|port| {
+        port["published"]
+            .as_str()
+            .is_some_and(|port| !port.is_empty() && port != "0")
+    })
 }
 
 #[cfg(test)]
@@ -140,6 +180,7 @@ mod tests {
             dir: "services/frontend".into(),
             source_dirs: BTreeSet::new(),
             crates: BTreeSet::new(),
+            build_crates: BTreeSet::new(),
         }
     }
 
@@ -151,10 +192,20 @@ mod tests {
     fn a_service_must_stand_in_every_environment() {
         let good = r#"{"services":{"frontend":{"image":"horme-frontend:latest","expose":["8080"],"build":{"dockerfile":"docker/Dockerfile.frontend"}}}}"#;
         assert_eq!(judged(good).outcome, Outcome::Passed);
-        assert!(judged(r#"{"services":{"fronted":{}}}"#).detail.contains("no service 'frontend' among fronted"));
-        assert_eq!(judged(&good.replace("horme-frontend:", "other:")).outcome, Outcome::Violated);
+        assert!(
+            judged(r#"{"services":{"fronted":{}}}"#)
+                .detail
+                .contains("no service 'frontend' among fronted")
+        );
+        assert_eq!(
+            judged(&good.replace("horme-frontend:", "other:")).outcome,
+            Outcome::Violated
+        );
         assert_eq!(judged(&good.replace("8080", "9090")).outcome, Outcome::Violated);
-        let fixed = good.replace(r#""expose""#, r#""ports":[{"published":"8080","target":8080}],"expose""#);
+        let fixed = good.replace(
+            r#""expose""#,
+            r#""ports":[{"published":"8080","target":8080}],"expose""#,
+        );
         assert!(judged(&fixed).detail.contains("fixed port"));
     }
 

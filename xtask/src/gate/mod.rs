@@ -29,8 +29,15 @@ pub async fn judged(
         () = context.cancel.cancelled() => Err(Failure::undecided("interrupted", "run again").into()),
     };
     let mut record = looked.unwrap_or_else(|error| {
-        let hint = error.downcast_ref::<Failure>().and_then(|failure| failure.hint.clone());
-        Record::undecided(service, gate, format!("{error:#}"), hint.unwrap_or_else(|| "see the log".to_owned()))
+        let hint = error
+            .downcast_ref::<Failure>()
+            .and_then(|failure| failure.hint.clone());
+        Record::undecided(
+            service,
+            gate,
+            format!("{error:#}"),
+            hint.unwrap_or_else(|| "see the log".to_owned()),
+        )
     });
     record.took_ms = begun.elapsed().as_millis() as u64;
     let log = step(gate, service);

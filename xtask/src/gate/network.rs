@@ -26,7 +26,13 @@ type Found = BTreeMap<String, Vec<Check>>;
 
 /// Judges the stack: a verdict for every service that the plan judges. Whatever happens inside, the stack's
 /// logs are kept and its containers, networks and volumes are gone when this returns.
-pub async fn check(context: &Context, engine: &Engine, plan: &Plan, images: &[Built], board: &Board) -> Vec<Record> {
+pub async fn check(
+    context: &Context,
+    engine: &Engine,
+    plan: &Plan,
+    images: &[Built],
+    board: &Board,
+) -> Vec<Record> {
     let begun = Instant::now();
     let mut figures = serde_json::Map::new();
     let found = tokio::select! {
@@ -34,7 +40,9 @@ pub async fn check(context: &Context, engine: &Engine, plan: &Plan, images: &[Bu
         () = context.cancel.cancelled() => Err(Failure::undecided("interrupted", "run again").into()),
     };
     if let Err(error) = engine.sweep_resources(&context.run_id).await {
-        board.note(&format!("the stack could not be removed now; the next run will: {error:#}"));
+        board.note(&format!(
+            "the stack could not be removed now; the next run will: {error:#}"
+        ));
     }
     let took_ms = begun.elapsed().as_millis() as u64;
     let judged = plan.judged().map(|image| {
@@ -52,13 +60,28 @@ pub async fn check(context: &Context, engine: &Engine, plan: &Plan, images: &[Bu
 }
 
 fn verdict(service: &str, checks: Vec<Check>) -> Record {
-    let open = checks.iter().filter(|check| check.name.starts_with("reaches")).count();
-    Record::from_checks(service, Gate::Network, checks, format!("{open} edge{} open, rest refused", crate::catalogue::plural(open)))
+    let open = checks
+        .iter()
+        .filter(|check| check.name.starts_with("reaches"))
+        .count();
+    Record::from_checks(
+        service,
+        Gate::Network,
+        checks,
+        format!("{open} edge{} open, rest refused", crate::catalogue::plural(open)),
+    )
 }
 
 fn undecided(service: &str, error: &anyhow::Error) -> Record {
-    let hint = error.downcast_ref::<Failure>().and_then(|failure| failure.hint.clone());
-    Record::undecided(service, Gate::Network, format!("{error:#}"), hint.unwrap_or_else(|| "see logs/network.log".to_owned()))
+    let hint = error
+        .downcast_ref::<Failure>()
+        .and_then(|failure| failure.hint.clone());
+    Record::undecided(
+        service,
+        Gate::Network,
+        format!("{error:#}"),
+        hint.unwrap_or_else(|| "see logs/network.log".to_owned()),
+    )
 }
 
 async fn look(
@@ -74,10 +97,21 @@ async fn look(
     let stack = Stack::start(context, engine, plan, images).await?;
     let looked = async {
         let mut found = stack.until_ready().await?;
-        figures.insert("stack_ready_ms".into(), (begun.elapsed().as_millis() as u64).into());
-        if found.values().flatten().any(|check| check.outcome != crate::verdict::Outcome::Passed) {
+        figures.insert(
+            "stack_ready_ms".into(),
+            (begun.elapsed().as_millis() as u64).into(),
+        );
+        if found
+            .values()
+            .flatten()
+            .any(|check| check.outcome != crate::verdict::Outcome::Passed)
+        {
             // What never became ready makes every further answer meaningless; the rest stays undecided.
-            let reason = Check::undecided("stack", "another service of the stack is not ready", "mend that one first");
+            let reason = Check::undecided(
+                "stack",
+                "another service of the stack is not ready",
+                "mend that one first",
+            );
             for service in stack.judged() {
                 found.entry(service.to_owned()).or_default().push(reason.clone());
             }

@@ -48,9 +48,18 @@ impl Policy {
         let hint = "the keys are described in the file that is shipped";
         let wrong = |why: String| Failure::usage(format!("docker/policy/scan.toml: {why}"), hint);
         let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
-        let policy: Policy = toml::from_str(&text).map_err(|error| wrong(error.to_string().trim().to_owned()))?;
-        match policy.fail_severities.iter().find(|severity| !SEVERITIES.contains(&severity.as_str())) {
-            Some(unknown) => Err(wrong(format!("fail_severities: '{unknown}' is none of {}", SEVERITIES.join(", "))).into()),
+        let policy: Policy =
+            toml::from_str(&text).map_err(|error| wrong(error.to_string().trim().to_owned()))?;
+        match policy
+            .fail_severities
+            .iter()
+            .find(|severity| !SEVERITIES.contains(&severity.as_str()))
+        {
+            Some(unknown) => Err(wrong(format!(
+                "fail_severities: '{unknown}' is none of {}",
+                SEVERITIES.join(", ")
+            ))
+            .into()),
             None => Ok(policy),
         }
     }
@@ -82,10 +91,14 @@ impl Database {
         let metadata = metadata.map_err(|error| wrong("db/metadata.json", error.to_string()))?;
         let metadata: DatabaseMetadata =
             serde_json::from_str(&metadata).map_err(|error| wrong("db/metadata.json", error.to_string()))?;
-        let mut file =
-            std::fs::File::open(dir.join("db/trivy.db")).map_err(|error| wrong("db/trivy.db", error.to_string()))?;
+        let mut file = std::fs::File::open(dir.join("db/trivy.db"))
+            .map_err(|error| wrong("db/trivy.db", error.to_string()))?;
         let sha256 = sha256(&mut file).map_err(|error| wrong("db/trivy.db", error.to_string()))?;
-        Ok(Database { dir: dir.to_path_buf(), sha256, updated_at: metadata.updated_at })
+        Ok(Database {
+            dir: dir.to_path_buf(),
+            sha256,
+            updated_at: metadata.updated_at,
+        })
     }
 
     fn age_days(&self, now: jiff::Timestamp) -> i64 {
@@ -98,7 +111,13 @@ fn sha256(from: &mut impl Read) -> std::io::Result<String> {
     let mut part = vec![0; 1 << 20];
     loop {
         match from.read(&mut part)? {
-            0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => {
+                return Ok(hasher
+                    .finalize()
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect());
+            }
             length => hasher.update(&part[..length]),
         }
     }
@@ -116,17 +135,16 @@ pub struct Scanner {
 pub async fn check(context: &Context, scanner: &Scanner, image: &Built, limits: &Limits) -> Result<Record> {
     let service = &image.plan.service;
     let seen = look(context, scanner, image, limits).await?;
-    let expected = &service.crates;
     let checks = vec![
-        crates(&seen.crates, expected),
+        crates(&seen.crates, &service.crates, &service.build_crates),
         vulnerabilities(&seen.report, scanner, jiff::Timestamp::now()),
         secrets(&seen.report),
         misconfigurations(&seen.report, &scanner.policy),
     ];
-    let reason = format!("{} crates, nothing found", seen.crates.len());
+    let reason = format!("{} crates, nothing found", service.crates.len());
     let mut record = Record::from_checks(&service.name, Gate::Scan, checks, reason)
         .figure("crates_seen", seen.crates.len())
-        .figure("crates_expected", expected.len());
+        .figure("crates_expected", service.crates.len());
     if let Some(database) = &scanner.database {
         record = record
             .figure("database_sha256", database.sha256.clone())
@@ -158,29 +176,49 @@ async fn look(context: &Context, scanner: &Scanner, image: &Built, limits: &Limi
         let output = context.run_dir.join("scan").join(format!("{name}.cdx.json"));
         let call = trivy::bill(&scanner.trivy, &image.archive, dir, &output);
         let text = self::report(context, call, &output, &name, limits).await?;
-        crates = trivy::crates_in_bill(&text).map_err(|error| unreadable(&name, &error.to_string()))?.into_iter().collect();
+        crates = trivy::crates_in_bill(&text)
+            .map_err(|error| unreadable(&name, &error.to_string()))?
+            .into_iter()
+            .collect();
     }
     let _ = std::fs::remove_dir_all(&cache);
     Ok(Seen { report, crates })
 }
 
 /// The text of a report that this very call has written.
-async fn report(context: &Context, call: process::Call, output: &Path, name: &str, limits: &Limits) -> Result<String> {
+async fn report(
+    context: &Context,
+    call: process::Call,
+    output: &Path,
+    name: &str,
+    limits: &Limits,
+) -> Result<String> {
     let _ = std::fs::remove_file(output);
     let mut call = call.log(context.log(name));
     call.deadline = Duration::from_millis(limits.scan_deadline_ms);
     let ended = process::run(context, &call).await?;
     std::fs::read_to_string(output).map_err(|_| {
-        let why = format!("Trivy ended with {} and wrote no report:\n{}", ended.status, ended.last_lines(3));
+        let why = format!(
+            "Trivy ended with {} and wrote no report:\n{}",
+            ended.status,
+            ended.last_lines(3)
+        );
         Failure::undecided(why, format!("see logs/{name}.log")).into()
     })
 }
 
 fn unreadable(name: &str, why: &str) -> anyhow::Error {
-    Failure::undecided(format!("Trivy's report cannot be read: {why}"), format!("see logs/{name}.log")).into()
+    Failure::undecided(
+        format!("Trivy's report cannot be read: {why}"),
+        format!("see logs/{name}.log"),
+    )
+    .into()
 }
 
-fn crates(seen: &BTreeSet<String>, expected: &BTreeSet<String>) -> Check {
+/// The crates seen must be those of the binary. Crates of the build are set aside first: cargo-auditable 0.7.7
+/// lists a procedural macro as part of the binary when its package has test targets too.
+fn crates(seen: &BTreeSet<String>, expected: &BTreeSet<String>, build: &BTreeSet<String>) -> Check {
+    let seen = &(seen - build);
     let hint = "build with `cargo auditable build`, and build the image from this checkout";
     if seen.is_empty() {
         let detail = "the scanner sees no crates in the binary: nothing was looked at";
@@ -195,7 +233,11 @@ fn crates(seen: &BTreeSet<String>, expected: &BTreeSet<String>) -> Check {
     for (what, names) in [("not seen", missing), ("not in Cargo.lock's closure", unexpected)] {
         if !names.is_empty() {
             let first: Vec<&str> = names.iter().copied().take(4).collect();
-            let more = if names.len() > 4 { format!(" and {} more", names.len() - 4) } else { String::new() };
+            let more = if names.len() > 4 {
+                format!(" and {} more", names.len() - 4)
+            } else {
+                String::new()
+            };
             words.push(format!("{what}: {}{more}", first.join(", ")));
         }
     }
@@ -210,7 +252,11 @@ fn vulnerabilities(report: &Report, scanner: &Scanner, now: jiff::Timestamp) -> 
         DatabasePolicy::Required => check,
     };
     let Some(database) = &scanner.database else {
-        return may_be_open(Check::undecided(name, "no database", "name one: --vuln-db DIR or HORME_VULN_DB"));
+        return may_be_open(Check::undecided(
+            name,
+            "no database",
+            "name one: --vuln-db DIR or HORME_VULN_DB",
+        ));
     };
     let all = report.results.iter().flat_map(|result| &result.vulnerabilities);
     let counts = |found: &&Vulnerability| {
@@ -218,25 +264,45 @@ fn vulnerabilities(report: &Report, scanner: &Scanner, now: jiff::Timestamp) -> 
     };
     let (failing, others): (Vec<_>, Vec<_>) = all.partition(counts);
     if let Some(first) = failing.first() {
-        let more = if failing.len() > 1 { format!(" and {} more", failing.len() - 1) } else { String::new() };
+        let more = if failing.len() > 1 {
+            format!(" and {} more", failing.len() - 1)
+        } else {
+            String::new()
+        };
         let detail = format!(
             "{} {} in {} {}{more}: {}",
             first.severity, first.id, first.pkg_name, first.installed_version, first.title
         );
-        let hint = format!("cargo update -p {} (fixed in {})", first.pkg_name, first.fixed_version);
+        let hint = format!(
+            "cargo update -p {} (fixed in {})",
+            first.pkg_name, first.fixed_version
+        );
         return Check::violated(name, detail, hint);
     }
     let age = database.age_days(now);
     let below = format!("{} below the threshold", others.len());
     if age > i64::from(scanner.policy.database_max_age_days) {
-        let detail = format!("nothing found, but the database is {age} day{} old", plural(age.unsigned_abs() as usize));
-        return may_be_open(Check::undecided(name, detail, "bring a newer database: --vuln-db DIR"));
+        let detail = format!(
+            "nothing found, but the database is {age} day{} old",
+            plural(age.unsigned_abs() as usize)
+        );
+        return may_be_open(Check::undecided(
+            name,
+            detail,
+            "bring a newer database: --vuln-db DIR",
+        ));
     }
-    Check::passed(name, format!("none that fails, {below}; database of {}", database.updated_at))
+    Check::passed(
+        name,
+        format!("none that fails, {below}; database of {}", database.updated_at),
+    )
 }
 
 fn secrets(report: &Report) -> Check {
-    let found = report.results.iter().flat_map(|result| result.secrets.iter().map(move |secret| (result, secret)));
+    let found = report
+        .results
+        .iter()
+        .flat_map(|result| result.secrets.iter().map(move |secret| (result, secret)));
     let found: Vec<_> = found.collect();
     match found.first() {
         Some((result, secret)) => Check::violated(
@@ -259,7 +325,10 @@ fn misconfigurations(report: &Report, policy: &Policy) -> Check {
             format!("{} {}: {}", found.severity, found.id, found.title),
             "mend the service's Dockerfile",
         ),
-        None => Check::passed("misconfigurations", format!("none that fails, {} below the threshold", all.count())),
+        None => Check::passed(
+            "misconfigurations",
+            format!("none that fails, {} below the threshold", all.count()),
+        ),
     }
 }
 
@@ -272,7 +341,11 @@ mod tests {
         let now = jiff::Timestamp::now();
         Scanner {
             trivy: "trivy".into(),
-            policy: Policy { database, database_max_age_days: 7, fail_severities: vec!["CRITICAL".into(), "HIGH".into()] },
+            policy: Policy {
+                database,
+                database_max_age_days: 7,
+                fail_severities: vec!["CRITICAL".into(), "HIGH".into()],
+            },
             database: days_old.map(|days| Database {
                 dir: "db".into(),
                 sha256: "ab".into(),
@@ -288,7 +361,11 @@ mod tests {
     }
 
     fn judged(report: &Report, days_old: Option<i64>) -> Check {
-        vulnerabilities(report, &scanner(days_old, DatabasePolicy::WhenAvailable), jiff::Timestamp::now())
+        vulnerabilities(
+            report,
+            &scanner(days_old, DatabasePolicy::WhenAvailable),
+            jiff::Timestamp::now(),
+        )
     }
 
     #[test]
@@ -297,27 +374,53 @@ mod tests {
         assert_eq!(judged(&clean, Some(1)).outcome, Outcome::Passed);
         assert_eq!(judged(&clean, Some(30)).outcome, Outcome::Undecided);
         assert_eq!(judged(&clean, None).outcome, Outcome::Undecided);
-        assert_eq!(judged(&found("HIGH", "0.3"), Some(30)).outcome, Outcome::Violated, "stale, but it found something");
-        assert_eq!(judged(&found("HIGH", ""), Some(1)).outcome, Outcome::Passed, "no fixed version exists");
+        assert_eq!(
+            judged(&found("HIGH", "0.3"), Some(30)).outcome,
+            Outcome::Violated,
+            "stale, but it found something"
+        );
+        assert_eq!(
+            judged(&found("HIGH", ""), Some(1)).outcome,
+            Outcome::Passed,
+            "no fixed version exists"
+        );
         assert_eq!(judged(&found("MEDIUM", "0.3"), Some(1)).outcome, Outcome::Passed);
     }
 
     #[test]
     fn policy_decides_whether_a_missing_database_is_tolerated() {
-        let check = |policy| vulnerabilities(&Report::default(), &scanner(None, policy), jiff::Timestamp::now());
+        let check =
+            |policy| vulnerabilities(&Report::default(), &scanner(None, policy), jiff::Timestamp::now());
         assert!(check(DatabasePolicy::WhenAvailable).tolerated);
         assert!(!check(DatabasePolicy::Required).tolerated);
     }
 
     #[test]
     fn an_empty_list_of_crates_is_a_violation_and_so_is_a_different_one() {
-        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-        let expected = set(&["axum 0.8.9", "tokio 1.54.1"]);
-        assert_eq!(crates(&expected, &expected).outcome, Outcome::Passed);
-        assert!(crates(&set(&[]), &expected).detail.contains("nothing was looked at"));
-        assert_eq!(crates(&set(&["axum 0.8.9"]), &expected).detail, "not seen: tokio 1.54.1");
+        let set = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<BTreeSet<_>>()
+        };
+        let (expected, none) = (set(&["axum 0.8.9", "tokio 1.54.1"]), set(&[]));
+        assert_eq!(crates(&expected, &expected, &none).outcome, Outcome::Passed);
+        assert!(
+            crates(&set(&[]), &expected, &none)
+                .detail
+                .contains("nothing was looked at")
+        );
+        assert_eq!(
+            crates(&set(&["axum 0.8.9"]), &expected, &none).detail,
+            "not seen: tokio 1.54.1"
+        );
         let stale = set(&["axum 0.8.9", "tokio 1.54.1", "time 0.1.0"]);
-        assert_eq!(crates(&stale, &expected).outcome, Outcome::Violated);
+        assert_eq!(crates(&stale, &expected, &none).outcome, Outcome::Violated);
+        assert_eq!(
+            crates(&stale, &expected, &set(&["time 0.1.0"])).outcome,
+            Outcome::Passed,
+            "a crate of the build"
+        );
     }
 
     #[test]
@@ -329,6 +432,9 @@ mod tests {
         .unwrap();
         assert_eq!(secrets(&report).detail, "AWS key (aws-access-key-id) in /app/key");
         let policy = scanner(None, DatabasePolicy::Required).policy;
-        assert_eq!(misconfigurations(&report, &policy).detail, "HIGH DS002: root user");
+        assert_eq!(
+            misconfigurations(&report, &policy).detail,
+            "HIGH DS002: root user"
+        );
     }
 }

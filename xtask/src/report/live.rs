@@ -111,10 +111,16 @@ impl Board {
         let reason = record.reason.lines().next().unwrap_or_default();
         let seconds = record.took_ms as f64 / 1000.0;
         let (service, gate, word) = (&record.service, record.gate.name(), record.outcome.word());
-        let mut line = format!("{} {gate:<8}{service:<24}{word:<10}{seconds:>6.1} s  {reason}", self.clock());
+        let mut line = format!(
+            "{} {gate:<8}{service:<24}{word:<10}{seconds:>6.1} s  {reason}",
+            self.clock()
+        );
         if matches!(record.outcome, Outcome::Violated | Outcome::Undecided) {
-            let hint = record.checks.iter().filter(|check| check.outcome == record.outcome).find_map(|check| check.hint.as_ref());
-            for hint in hint {
+            let bad = record
+                .checks
+                .iter()
+                .filter(|check| check.outcome == record.outcome);
+            if let Some(hint) = bad.filter_map(|check| check.hint.as_ref()).next() {
                 line.push_str(&format!("\n          hint: {hint}"));
             }
         }
@@ -126,7 +132,8 @@ impl Live {
     fn new(services: &[String]) -> Self {
         let bars = MultiProgress::new();
         let plain = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-        let spinner = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").unwrap_or_else(|_| plain.clone());
+        let spinner =
+            ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").unwrap_or_else(|_| plain.clone());
         let header = bars.add(ProgressBar::new_spinner().with_style(plain.clone()));
         let names = Gate::ALL.map(|gate| format!("{:<CELL_WIDTH$}", gate.name()));
         header.set_message(format!("{:<NAME_WIDTH$}{}", "image", names.concat()));
@@ -134,13 +141,21 @@ impl Live {
         let mut rows = BTreeMap::new();
         for service in services {
             let bar = bars.add(ProgressBar::new_spinner().with_style(plain.clone()));
-            let row = Row { bar, cells: BTreeMap::new() };
+            let row = Row {
+                bar,
+                cells: BTreeMap::new(),
+            };
             row.draw(service);
             rows.insert(service.clone(), row);
         }
         let status = bars.add(ProgressBar::new_spinner().with_style(spinner));
         status.enable_steady_tick(Duration::from_millis(120));
-        Live { bars, header, status, rows: Mutex::new(rows) }
+        Live {
+            bars,
+            header,
+            status,
+            rows: Mutex::new(rows),
+        }
     }
 
     fn set(&self, service: &str, gate: Gate, cell: String) {
@@ -156,7 +171,8 @@ impl Row {
     fn draw(&self, service: &str) {
         let name: String = service.chars().take(NAME_WIDTH - 1).collect();
         let cells = Gate::ALL.map(|gate| padded(self.cells.get(&gate).map_or("·", String::as_str)));
-        self.bar.set_message(format!("{name:<NAME_WIDTH$}{}", cells.concat()));
+        self.bar
+            .set_message(format!("{name:<NAME_WIDTH$}{}", cells.concat()));
         self.bar.tick();
     }
 }
@@ -186,16 +202,25 @@ mod tests {
 
     #[test]
     fn a_line_names_gate_service_verdict_and_remedy() {
-        let board = Board { started: Instant::now(), face: Face::Lines };
+        let board = Board {
+            started: Instant::now(),
+            face: Face::Lines,
+        };
         let check = Check::violated("over budget", "17 MB", "make it smaller");
         let line = board.line(&Record::from_checks("frontend", Gate::Budget, vec![check], ""));
         let (_, rest) = line.split_once("] ").unwrap();
-        assert_eq!(rest, "budget  frontend                violated     0.0 s  over budget: 17 MB\n          hint: make it smaller");
+        assert_eq!(
+            rest,
+            "budget  frontend                violated     0.0 s  over budget: 17 MB\n          hint: make it smaller"
+        );
     }
 
     #[test]
     fn colour_takes_no_room() {
         assert_eq!(padded("passed").len(), CELL_WIDTH);
-        assert_eq!(console::measure_text_width(&padded("\u{1b}[32mpassed\u{1b}[0m")), CELL_WIDTH);
+        assert_eq!(
+            console::measure_text_width(&padded("\u{1b}[32mpassed\u{1b}[0m")),
+            CELL_WIDTH
+        );
     }
 }

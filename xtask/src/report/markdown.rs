@@ -43,14 +43,19 @@ fn table(report: &Report, text: &mut String) {
     let _ = writeln!(text, "| image | {} |", names.join(" | "));
     let _ = writeln!(text, "| --- |{}", " --- |".repeat(gates.len()));
     for service in &report.services {
-        let cells: Vec<String> = gates.iter().map(|gate| cell(report.record(service, *gate))).collect();
+        let cells: Vec<String> = gates
+            .iter()
+            .map(|gate| cell(report.record(service, *gate)))
+            .collect();
         let _ = writeln!(text, "| {} | {} |", escape(service), cells.join(" | "));
     }
     text.push('\n');
 }
 
 fn cell(record: Option<&Record>) -> String {
-    let Some(record) = record else { return "not run".to_owned() };
+    let Some(record) = record else {
+        return "not run".to_owned();
+    };
     let word = match (&record.origin, record.outcome) {
         (Origin::Reused { .. }, Outcome::Passed) => "reused",
         (_, outcome) => outcome.word(),
@@ -66,9 +71,25 @@ fn cell(record: Option<&Record>) -> String {
 fn findings(report: &Report, text: &mut String) {
     let bad = |record: &&Record| matches!(record.outcome, Outcome::Violated | Outcome::Undecided);
     for record in report.records.iter().filter(bad) {
-        let _ = writeln!(text, "## {} {}: {}\n", escape(&record.service), record.gate.name(), record.outcome.word());
-        for check in record.checks.iter().filter(|check| check.outcome > Outcome::Skipped) {
-            let _ = writeln!(text, "- **{}** ({}): {}", escape(&check.name), check.outcome.word(), escape(&check.detail));
+        let _ = writeln!(
+            text,
+            "## {} {}: {}\n",
+            escape(&record.service),
+            record.gate.name(),
+            record.outcome.word()
+        );
+        for check in record
+            .checks
+            .iter()
+            .filter(|check| check.outcome > Outcome::Skipped)
+        {
+            let _ = writeln!(
+                text,
+                "- **{}** ({}): {}",
+                escape(&check.name),
+                check.outcome.word(),
+                escape(&check.detail)
+            );
             if let Some(hint) = &check.hint {
                 let _ = writeln!(text, "  - hint: {}", escape(hint));
             }

@@ -43,7 +43,13 @@ pub struct Report {
 
 impl Report {
     /// Puts a run's verdicts together.
-    pub fn new(context: &Context, command: &str, plan: Option<&Plan>, records: Vec<Record>, exit: Exit) -> Self {
+    pub fn new(
+        context: &Context,
+        command: &str,
+        plan: Option<&Plan>,
+        records: Vec<Record>,
+        exit: Exit,
+    ) -> Self {
         let took = context.started.elapsed();
         let now = jiff::Timestamp::now();
         let mut services: Vec<String> = records.iter().map(|record| record.service.clone()).collect();
@@ -59,7 +65,9 @@ impl Report {
             took_ms: took.as_millis() as u64,
             exit_code: exit.code(),
             strict: context.options.strict,
-            bases: plan.map(|plan| format!("{} ({})", plan.bases.origin.word(), plan.bases.reason)).unwrap_or_default(),
+            bases: plan
+                .map(|plan| format!("{} ({})", plan.bases.origin.word(), plan.bases.reason))
+                .unwrap_or_default(),
             environment: Vec::new(),
             digests: digests.collect(),
             services,
@@ -69,11 +77,16 @@ impl Report {
     }
 
     pub fn record(&self, service: &str, gate: Gate) -> Option<&Record> {
-        self.records.iter().find(|record| record.service == service && record.gate == gate)
+        self.records
+            .iter()
+            .find(|record| record.service == service && record.gate == gate)
     }
 
     pub fn gates(&self) -> Vec<Gate> {
-        Gate::ALL.into_iter().filter(|gate| self.records.iter().any(|record| record.gate == *gate)).collect()
+        Gate::ALL
+            .into_iter()
+            .filter(|gate| self.records.iter().any(|record| record.gate == *gate))
+            .collect()
     }
 
     /// Writes `report.json` and `report.md` into the run's folder.
@@ -88,9 +101,18 @@ impl Report {
 
     /// The last line of a run, and everything that is not well above it.
     pub fn summary(&self) -> String {
-        let count = |outcome| self.records.iter().filter(|record| record.outcome == outcome).count();
+        let count = |outcome| {
+            self.records
+                .iter()
+                .filter(|record| record.outcome == outcome)
+                .count()
+        };
         let mut parts = vec![format!("{} passed", count(Outcome::Passed))];
-        for (outcome, word) in [(Outcome::Violated, "violated"), (Outcome::Undecided, "undecided"), (Outcome::Skipped, "skipped")] {
+        for (outcome, word) in [
+            (Outcome::Violated, "violated"),
+            (Outcome::Undecided, "undecided"),
+            (Outcome::Skipped, "skipped"),
+        ] {
             if count(outcome) > 0 {
                 parts.push(format!("{} {word}", count(outcome)));
             }
@@ -104,7 +126,12 @@ impl Report {
             ""
         };
         let seconds = self.took_ms as f64 / 1000.0;
-        format!("{}{tolerated}; exit {} after {seconds:.1} s; reports/{}", parts.join(", "), self.exit_code, self.run_id)
+        format!(
+            "{}{tolerated}; exit {} after {seconds:.1} s; reports/{}",
+            parts.join(", "),
+            self.exit_code,
+            self.run_id
+        )
     }
 }
 
@@ -131,11 +158,20 @@ pub(crate) mod tests {
 
     /// A report with one verdict of each kind and everything that changes from run to run made constant.
     pub(crate) fn sample() -> Report {
-        let passed = Record::from_checks("frontend", Gate::Build, vec![Check::passed("image", "revision abc")], "1f2e");
+        let passed = Record::from_checks(
+            "frontend",
+            Gate::Build,
+            vec![Check::passed("image", "revision abc")],
+            "1f2e",
+        );
         let violated = Record::from_checks(
             "frontend",
             Gate::Budget,
-            vec![Check::violated("over budget", "17.00 MB unpacked | 1.00 MB over", "make it smaller")],
+            vec![Check::violated(
+                "over budget",
+                "17.00 MB unpacked | 1.00 MB over",
+                "make it smaller",
+            )],
             "",
         );
         let undecided = Record::from_checks(
@@ -170,9 +206,15 @@ pub(crate) mod tests {
     #[test]
     fn what_policy_lets_pass_is_said_in_the_last_line() {
         let mut report = sample();
-        report.records.retain(|record| record.outcome != Outcome::Violated);
+        report
+            .records
+            .retain(|record| record.outcome != Outcome::Violated);
         report.exit_code = 0;
-        assert!(report.summary().contains("undecided is let pass by docker/policy/scan.toml"));
+        assert!(
+            report
+                .summary()
+                .contains("undecided is let pass by docker/policy/scan.toml")
+        );
     }
 
     #[test]

@@ -11,8 +11,10 @@ use crate::process::Call;
 /// The bake definition of some images. Everything that can differ between two builds is in here; attestations
 /// are left out, because they would turn the platform manifest into an index.
 pub fn definition(root: &Path, plan: &Plan, images: &[ImagePlan], tag: &str) -> Value {
-    let targets: BTreeMap<&str, Value> =
-        images.iter().map(|image| (image.service.name.as_str(), target(root, plan, image, tag))).collect();
+    let targets: BTreeMap<&str, Value> = images
+        .iter()
+        .map(|image| (image.service.name.as_str(), target(root, plan, image, tag)))
+        .collect();
     json!({ "group": { "default": { "targets": targets.keys().collect::<Vec<_>>() } }, "target": targets })
 }
 
@@ -36,7 +38,9 @@ fn target(root: &Path, plan: &Plan, image: &ImagePlan, tag: &str) -> Value {
 /// `docker buildx bake` of a definition; the digests go to `metadata`.
 pub fn call(definition: &Path, metadata: &Path) -> Call {
     let argv = ["docker", "buildx", "bake", "--progress=plain", "--file"].map(Into::into);
-    let argv = argv.into_iter().chain([definition.as_os_str().to_owned(), "--metadata-file".into()]);
+    let argv = argv
+        .into_iter()
+        .chain([definition.as_os_str().to_owned(), "--metadata-file".into()]);
     Call::new(argv.chain([metadata.as_os_str().to_owned()]))
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
         .deadline_s(3600)
@@ -44,7 +48,9 @@ pub fn call(definition: &Path, metadata: &Path) -> Call {
 
 /// The plain `docker buildx build` that makes the same image as the joint build, as a person would type it.
 pub fn plain_build(plan: &Plan, image: &ImagePlan) -> Call {
-    let mut argv: Vec<String> = ["docker", "buildx", "build", "--provenance=false", "-f"].map(Into::into).to_vec();
+    let mut argv: Vec<String> = ["docker", "buildx", "build", "--provenance=false", "-f"]
+        .map(Into::into)
+        .to_vec();
     argv.push(image.service.dockerfile().display().to_string());
     argv.extend(["-t".to_owned(), format!("{}:latest", image.service.image)]);
     for (name, value) in &image.args {
@@ -54,7 +60,10 @@ pub fn plain_build(plan: &Plan, image: &ImagePlan) -> Call {
         argv.extend(["--build-context".to_owned(), format!("{from}={to}")]);
     }
     if let Some(bundle) = &plan.ca_bundle {
-        argv.extend(["--secret".to_owned(), format!("id=ca-bundle,src={}", bundle.display())]);
+        argv.extend([
+            "--secret".to_owned(),
+            format!("id=ca-bundle,src={}", bundle.display()),
+        ]);
     }
     argv.push(".".to_owned());
     Call::new(argv).env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
@@ -71,7 +80,10 @@ pub fn parse_digests(metadata: &str) -> BTreeMap<String, String> {
 
 /// The target that a failed bake names (`target frontend: failed to solve: ...`), if it names one.
 pub fn failed_target(stderr: &str) -> Option<&str> {
-    let line = stderr.lines().rev().find(|line| line.contains("target ") && line.contains(": failed to "))?;
+    let line = stderr
+        .lines()
+        .rev()
+        .find(|line| line.contains("target ") && line.contains(": failed to "))?;
     line.split("target ").nth(1)?.split(':').next()
 }
 
@@ -91,21 +103,31 @@ mod tests {
     #[test]
     fn digests_are_read_by_target() {
         let metadata = r#"{"buildx.build.warnings": [], "frontend": {"containerimage.digest": "sha256:ab", "image.name": "x"}}"#;
-        assert_eq!(parse_digests(metadata), BTreeMap::from([("frontend".into(), "sha256:ab".into())]));
+        assert_eq!(
+            parse_digests(metadata),
+            BTreeMap::from([("frontend".into(), "sha256:ab".into())])
+        );
         assert!(parse_digests("{half").is_empty());
     }
 
     #[test]
     fn a_failed_bake_names_its_target() {
-        let stderr = "#9 ERROR: process did not complete\nERROR: target frontend: failed to solve: exit code: 101\n";
+        let stderr =
+            "#9 ERROR: process did not complete\nERROR: target frontend: failed to solve: exit code: 101\n";
         assert_eq!(failed_target(stderr), Some("frontend"));
         assert_eq!(failed_target("ERROR: failed to connect"), None);
     }
 
     #[test]
     fn progress_names_the_crate() {
-        assert_eq!(progress("#21 12.34    Compiling axum v0.8.9"), Some("compiling axum".into()));
-        assert_eq!(progress("#8 [cook 2/2] RUN cargo chef cook").as_deref(), Some("[cook 2/2] RUN cargo chef cook"));
+        assert_eq!(
+            progress("#21 12.34    Compiling axum v0.8.9"),
+            Some("compiling axum".into())
+        );
+        assert_eq!(
+            progress("#8 [cook 2/2] RUN cargo chef cook").as_deref(),
+            Some("[cook 2/2] RUN cargo chef cook")
+        );
         assert_eq!(progress("whatever"), None);
     }
 }

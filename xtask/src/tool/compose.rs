@@ -14,7 +14,10 @@ pub const ENVIRONMENTS: [&str; 4] = ["dev", "stage", "prod", "ci"];
 
 /// The files of an environment, base first, relative to the root.
 pub fn files(environment: &str) -> Vec<PathBuf> {
-    vec!["compose/compose.yaml".into(), format!("compose/compose.{environment}.yaml").into()]
+    vec![
+        "compose/compose.yaml".into(),
+        format!("compose/compose.{environment}.yaml").into(),
+    ]
 }
 
 /// `docker compose` over some files, in the checkout's root.
@@ -63,7 +66,10 @@ impl ServiceConfig {
     /// The first port that the service exposes to its networks.
     pub fn port(&self) -> Option<u16> {
         let first = self.expose.first()?;
-        first.as_str().map_or_else(|| first.as_u64()?.try_into().ok(), |text| text.split('/').next()?.parse().ok())
+        first.as_str().map_or_else(
+            || first.as_u64()?.try_into().ok(),
+            |text| text.split('/').next()?.parse().ok(),
+        )
     }
 
     /// The file name of its Dockerfile, where it is built.
@@ -77,19 +83,31 @@ pub fn parse_config(json: &str) -> serde_json::Result<Config> {
 }
 
 /// The overlay of one run: the tested digests instead of names, and the run's label on everything.
-pub fn run_overlay(config: &Config, run_id: &str, images: &BTreeMap<String, String>, keep: &BTreeSet<String>) -> Value {
+pub fn run_overlay(
+    config: &Config,
+    run_id: &str,
+    images: &BTreeMap<String, String>,
+    keep: &BTreeSet<String>,
+) -> Value {
     let labels = json!({ RUN_LABEL: run_id });
-    let services = config.services.keys().filter(|name| keep.contains(*name)).map(|name| {
-        let mut service = json!({ "labels": labels });
-        if let Some(image) = images.get(name) {
-            service["image"] = json!(image);
-            service["restart"] = json!("no");
-            service["pull_policy"] = json!("never");
-        }
-        (name.clone(), service)
-    });
+    let services = config
+        .services
+        .keys()
+        .filter(|name| keep.contains(*name))
+        .map(|name| {
+            let mut service = json!({ "labels": labels });
+            if let Some(image) = images.get(name) {
+                service["image"] = json!(image);
+                service["restart"] = json!("no");
+                service["pull_policy"] = json!("never");
+            }
+            (name.clone(), service)
+        });
     let labelled = |names: Vec<&String>| -> serde_json::Map<String, Value> {
-        names.into_iter().map(|name| (name.clone(), json!({ "labels": labels }))).collect()
+        names
+            .into_iter()
+            .map(|name| (name.clone(), json!({ "labels": labels })))
+            .collect()
     };
     json!({
         "services": services.collect::<serde_json::Map<_, _>>(),
@@ -116,7 +134,10 @@ mod tests {
     fn the_resolved_configuration_is_read() {
         let config = config();
         assert_eq!(config.services["postgres"].port(), Some(5432));
-        assert_eq!(config.services["frontend"].dockerfile(), Some("Dockerfile.frontend"));
+        assert_eq!(
+            config.services["frontend"].dockerfile(),
+            Some("Dockerfile.frontend")
+        );
     }
 
     #[test]

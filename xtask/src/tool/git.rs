@@ -29,20 +29,28 @@ impl Revision {
 
     /// The commit's time as RFC 3339 in UTC.
     pub fn created(&self) -> String {
-        jiff::Timestamp::from_second(self.time_s).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+        jiff::Timestamp::from_second(self.time_s)
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+            .to_string()
     }
 }
 
 /// `git log` for the last commit that touched the paths: prints `<commit> <time>`.
 pub fn last_commit(root: &Path, paths: &[PathBuf]) -> Call {
-    let argv = ["git", "-C"].map(Into::into).into_iter().chain([root.as_os_str().to_owned()]);
+    let argv = ["git", "-C"]
+        .map(Into::into)
+        .into_iter()
+        .chain([root.as_os_str().to_owned()]);
     let argv = argv.chain(["log", "-1", "--format=%H %ct", "--"].map(Into::into));
     Call::new(argv.chain(paths.iter().map(|path| path.as_os_str().to_owned()))).deadline_s(20)
 }
 
 /// `git status` of the paths: prints nothing where they are as committed.
 pub fn status(root: &Path, paths: &[PathBuf]) -> Call {
-    let argv = ["git", "-C"].map(Into::into).into_iter().chain([root.as_os_str().to_owned()]);
+    let argv = ["git", "-C"]
+        .map(Into::into)
+        .into_iter()
+        .chain([root.as_os_str().to_owned()]);
     let argv = argv.chain(["status", "--porcelain", "--untracked-files=all", "--"].map(Into::into));
     Call::new(argv.chain(paths.iter().map(|path| path.as_os_str().to_owned()))).deadline_s(20)
 }
@@ -51,9 +59,16 @@ pub fn status(root: &Path, paths: &[PathBuf]) -> Call {
 pub fn parse(last_commit: Option<&str>, status: Option<&str>) -> Revision {
     let mut words = last_commit.unwrap_or_default().split_whitespace();
     let commit = words.next().filter(|word| word.len() >= 40).map(str::to_owned);
-    let time_s = words.next().and_then(|word| word.parse().ok()).unwrap_or_default();
+    let time_s = words
+        .next()
+        .and_then(|word| word.parse().ok())
+        .unwrap_or_default();
     let dirty = status.is_none_or(|text| !text.trim().is_empty());
-    Revision { commit, time_s, dirty }
+    Revision {
+        commit,
+        time_s,
+        dirty,
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +81,10 @@ mod tests {
     fn a_revision_says_when_it_is_not_the_whole_truth() {
         let line = format!("{COMMIT} 1763715600\n");
         assert_eq!(parse(Some(&line), Some("")).shown(), COMMIT);
-        assert_eq!(parse(Some(&line), Some(" M services/kit/src/lib.rs\n")).shown(), format!("{COMMIT}-dirty"));
+        assert_eq!(
+            parse(Some(&line), Some(" M services/kit/src/lib.rs\n")).shown(),
+            format!("{COMMIT}-dirty")
+        );
         assert_eq!(parse(None, None).shown(), "unknown");
         assert_eq!(parse(Some(""), Some("?? services/\n")).shown(), "unknown");
     }

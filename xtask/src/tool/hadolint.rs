@@ -50,7 +50,10 @@ mod tests {
                 {"code":"DL3059","column":1,"file":"Dockerfile","level":"info","line":9,"message":"join them"}]"#,
         )
         .unwrap();
-        assert_eq!(findings.iter().map(Finding::counts).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(
+            findings.iter().map(Finding::counts).collect::<Vec<_>>(),
+            [true, false]
+        );
         assert!(parse("hadolint: not a file").is_err());
     }
 }

@@ -45,8 +45,24 @@ pub fn bill(program: &Path, archive: &Path, cache_dir: &Path, output: &Path) -> 
 
 fn offline(cache_dir: &Path, output: &Path) -> Vec<OsString> {
     let mut argv: Vec<OsString> = vec!["--cache-dir".into(), cache_dir.into()];
-    argv.extend(["--cache-backend", "memory", "--skip-db-update", "--skip-java-db-update"].map(OsString::from));
-    argv.extend(["--skip-check-update", "--offline-scan", "--quiet", "--no-progress"].map(OsString::from));
+    argv.extend(
+        [
+            "--cache-backend",
+            "memory",
+            "--skip-db-update",
+            "--skip-java-db-update",
+        ]
+        .map(OsString::from),
+    );
+    argv.extend(
+        [
+            "--skip-check-update",
+            "--offline-scan",
+            "--quiet",
+            "--no-progress",
+        ]
+        .map(OsString::from),
+    );
     argv.extend(["--output".into(), output.into()]);
     argv
 }
@@ -146,8 +162,13 @@ pub fn crates_in_bill(json: &str) -> serde_json::Result<Vec<String>> {
         purl: String,
     }
     let bill: Bill = serde_json::from_str(json)?;
-    let crates = bill.components.into_iter().filter(|component| component.purl.starts_with("pkg:cargo/"));
-    Ok(crates.map(|component| format!("{} {}", component.name, component.version)).collect())
+    let crates = bill
+        .components
+        .into_iter()
+        .filter(|component| component.purl.starts_with("pkg:cargo/"));
+    Ok(crates
+        .map(|component| format!("{} {}", component.name, component.version))
+        .collect())
 }
 
 /// What lies beside a database (`db/metadata.json`).

@@ -7,13 +7,24 @@ fn an_unknown_service_finds_its_neighbour() {
     let checkout = Checkout::new(vec![Fixture::new("arg-alpha"), Fixture::new("arg-beta")]);
     let ended = checkout.run(&["plan", "--service", "arg-alhpa"]);
     assert_eq!(ended.code, Some(2), "{}", ended.said());
-    assert!(ended.stderr.contains("no service is named 'arg-alhpa'"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("hint: did you mean 'arg-alpha'?"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("no service is named 'arg-alhpa'"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("hint: did you mean 'arg-alpha'?"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
 fn every_fault_of_every_manifest_is_told_at_once() {
-    let checkout = Checkout::new(vec![Fixture { dockerfile: false, ..Fixture::new("arg-gamma") }]);
+    let checkout = Checkout::new(vec![Fixture {
+        dockerfile: false,
+        ..Fixture::new("arg-gamma")
+    }]);
     checkout.write(
         "services/arg-gamma/Cargo.toml",
         "[package]\nname = \"arg-gamma\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[package.metadata.image]\n\
@@ -31,7 +42,11 @@ fn every_fault_of_every_manifest_is_told_at_once() {
         "image.calls: 'nobody' is no other service",
         "docker/Dockerfile.arg-gamma: missing",
     ] {
-        assert!(ended.stderr.contains(fault), "'{fault}' is not in:\n{}", ended.stderr);
+        assert!(
+            ended.stderr.contains(fault),
+            "'{fault}' is not in:\n{}",
+            ended.stderr
+        );
     }
 }
 
@@ -44,7 +59,11 @@ fn a_policy_with_an_unknown_key_and_a_database_that_is_none_are_refused() {
     checkout.write("docker/policy/scan.toml", "databse = \"required\"\n");
     let ended = checkout.run(&["scan"]);
     assert_eq!(ended.code, Some(2), "{}", ended.said());
-    assert!(ended.stderr.contains("docker/policy/scan.toml") && ended.stderr.contains("databse"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("docker/policy/scan.toml") && ended.stderr.contains("databse"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -52,12 +71,24 @@ fn a_gate_alone_needs_its_images() {
     let checkout = Checkout::new(vec![Fixture::new("arg-epsilon")]);
     let ended = checkout.run(&["budget"]);
     assert_eq!(ended.code, Some(2), "{}", ended.said());
-    assert!(ended.stderr.contains("not built yet: horme-test-arg-epsilon:latest"), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("not built yet: horme-test-arg-epsilon:latest"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
 fn an_engine_that_does_not_answer_is_undecided() {
     let checkout = Checkout::new(vec![Fixture::new("arg-zeta")]);
-    let ended = crate::checkout::ended(checkout.command(&["boot"]).env("DOCKER_HOST", "tcp://127.0.0.1:1").output().unwrap());
+    let ended = crate::checkout::ended(
+        checkout
+            .command(&["boot"])
+            .env("DOCKER_HOST", "tcp://127.0.0.1:1")
+            .output()
+            .unwrap(),
+    );
     assert_eq!(ended.code, Some(3), "{}", ended.said());
 }

@@ -63,7 +63,11 @@ impl Fixture {
         for callee in &self.calls {
             networks[callee] = json!({});
         }
-        let host = if self.own_address { format!("own.{}", self.name) } else { "0.0.0.0".to_owned() };
+        let host = if self.own_address {
+            format!("own.{}", self.name)
+        } else {
+            "0.0.0.0".to_owned()
+        };
         json!({
             "image": format!("horme-test-{}:latest", self.name),
             "build": { "context": "..", "dockerfile": format!("docker/Dockerfile.{}", self.name) },
@@ -89,16 +93,31 @@ impl Ended {
 
 impl Checkout {
     pub(crate) fn new(services: Vec<Fixture>) -> Self {
-        let checkout = Checkout { folder: tempfile::tempdir().unwrap(), services };
+        let checkout = Checkout {
+            folder: tempfile::tempdir().unwrap(),
+            services,
+        };
         checkout.write("xtask/Cargo.toml", "");
-        checkout.write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"services/*\"]\n");
+        checkout.write(
+            "Cargo.toml",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"services/*\"]\n",
+        );
         let mut lock = "version = 4\n".to_owned();
         let mut sorted: Vec<&Fixture> = checkout.services.iter().collect();
         sorted.sort_by(|a, b| a.name.cmp(&b.name));
         for service in sorted {
-            lock.push_str(&format!("\n[[package]]\nname = \"{}\"\nversion = \"0.1.0\"\n", service.name));
-            checkout.write(&format!("services/{}/Cargo.toml", service.name), &service.manifest());
-            checkout.write(&format!("services/{}/src/main.rs", service.name), "fn main() {}\n");
+            lock.push_str(&format!(
+                "\n[[package]]\nname = \"{}\"\nversion = \"0.1.0\"\n",
+                service.name
+            ));
+            checkout.write(
+                &format!("services/{}/Cargo.toml", service.name),
+                &service.manifest(),
+            );
+            checkout.write(
+                &format!("services/{}/src/main.rs", service.name),
+                "fn main() {}\n",
+            );
             if service.dockerfile {
                 checkout.write(&format!("docker/Dockerfile.{}", service.name), &service.image());
             }
@@ -106,18 +125,30 @@ impl Checkout {
         checkout.write("Cargo.lock", &lock);
         checkout.write_compose();
         copy(&repository().join("docker/bases"), &checkout.path("docker/bases"));
-        copy(&repository().join("docker/policy"), &checkout.path("docker/policy"));
-        copy(&repository().join("compose/secrets"), &checkout.path("compose/secrets"));
+        copy(
+            &repository().join("docker/policy"),
+            &checkout.path("docker/policy"),
+        );
+        copy(
+            &repository().join("compose/secrets"),
+            &checkout.path("compose/secrets"),
+        );
         std::fs::create_dir_all(checkout.path("bin")).unwrap();
         std::fs::copy(fixture_binary(), checkout.path("bin/fixture")).unwrap();
         checkout
     }
 
     fn write_compose(&self) {
-        let services: serde_json::Map<_, _> =
-            self.services.iter().map(|service| (service.name.clone(), service.compose())).collect();
-        let networks: serde_json::Map<_, _> =
-            self.services.iter().map(|service| (service.name.clone(), json!({ "internal": true }))).collect();
+        let services: serde_json::Map<_, _> = self
+            .services
+            .iter()
+            .map(|service| (service.name.clone(), service.compose()))
+            .collect();
+        let networks: serde_json::Map<_, _> = self
+            .services
+            .iter()
+            .map(|service| (service.name.clone(), json!({ "internal": true })))
+            .collect();
         let base = json!({ "name": "horme-test", "services": services, "networks": networks });
         self.write("compose/compose.yaml", &base.to_string());
         for environment in ["dev", "stage", "prod", "ci"] {
@@ -138,8 +169,14 @@ impl Checkout {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(arguments).current_dir(self.folder.path());
-        command.env("CI", "true").env("XDG_CACHE_HOME", self.path("cache")).env_remove("HORME_VULN_DB");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env("CI", "true")
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env_remove("HORME_VULN_DB");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -164,9 +201,20 @@ impl Checkout {
     pub(crate) fn checks(&self, service: &str, gate: &str) -> Vec<String> {
         let report = self.report();
         let records = report["records"].as_array().unwrap();
-        let record = records.iter().find(|record| record["service"] == service && record["gate"] == gate).unwrap();
+        let record = records
+            .iter()
+            .find(|record| record["service"] == service && record["gate"] == gate)
+            .unwrap();
         let checks = record["checks"].as_array().unwrap().iter();
-        checks.map(|check| format!("{}: {}", check["name"].as_str().unwrap(), check["outcome"].as_str().unwrap())).collect()
+        checks
+            .map(|check| {
+                format!(
+                    "{}: {}",
+                    check["name"].as_str().unwrap(),
+                    check["outcome"].as_str().unwrap()
+                )
+            })
+            .collect()
     }
 }
 
@@ -175,7 +223,9 @@ impl Drop for Checkout {
     fn drop(&mut self) {
         for service in &self.services {
             let image = format!("horme-test-{}:latest", service.name);
-            let _ = Command::new("docker").args(["image", "rm", "--force", &image]).output();
+            let _ = Command::new("docker")
+                .args(["image", "rm", "--force", &image])
+                .output();
         }
     }
 }
@@ -189,7 +239,10 @@ pub(crate) fn ended(output: Output) -> Ended {
 }
 
 pub(crate) fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -209,13 +262,24 @@ fn fixture_binary() -> &'static Path {
         let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixture-service");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/service.rs");
         let rustc = Command::new("rustc")
-            .args(["--edition=2024", "-O", "-C", "strip=symbols", "-C", "target-feature=+crt-static"])
+            .args([
+                "--edition=2024",
+                "-O",
+                "-C",
+                "strip=symbols",
+                "-C",
+                "target-feature=+crt-static",
+            ])
             .args(["--target", "x86_64-unknown-linux-gnu", "-o"])
             .arg(&binary)
             .arg(source)
             .output()
             .unwrap();
-        assert!(rustc.status.success(), "{}", String::from_utf8_lossy(&rustc.stderr));
+        assert!(
+            rustc.status.success(),
+            "{}",
+            String::from_utf8_lossy(&rustc.stderr)
+        );
         binary
     })
 }

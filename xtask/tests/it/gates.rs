@@ -18,7 +18,10 @@ fn a_good_image_passes_lint_and_budget() {
 
 #[test]
 fn over_budget_is_violated() {
-    let checkout = Checkout::new(vec![Fixture { budget: "10 kB", ..Fixture::new("fat") }]);
+    let checkout = Checkout::new(vec![Fixture {
+        budget: "10 kB",
+        ..Fixture::new("fat")
+    }]);
     let ended = checkout.gate("budget");
     assert_eq!(ended.code, Some(1), "{}", ended.said());
     assert!(has(&checkout.checks("fat", "budget"), "over budget: violated"));
@@ -26,7 +29,10 @@ fn over_budget_is_violated() {
 
 #[test]
 fn a_root_user_fails_lint_and_boot() {
-    let checkout = Checkout::new(vec![Fixture { user: "", ..Fixture::new("rooted") }]);
+    let checkout = Checkout::new(vec![Fixture {
+        user: "",
+        ..Fixture::new("rooted")
+    }]);
     let lint = checkout.run(&["lint"]);
     assert_eq!(lint.code, Some(1), "{}", lint.said());
     assert!(has(&checkout.checks("rooted", "lint"), "root user: violated"));
@@ -41,7 +47,10 @@ fn a_binary_without_a_list_of_crates_is_no_clean_scan() {
     let ended = checkout.gate("scan");
     assert_eq!(ended.code, Some(1), "{}", ended.said());
     let checks = checkout.checks("opaque", "scan");
-    assert!(has(&checks, "crates: violated") && has(&checks, "vulnerabilities: undecided"), "{checks:?}");
+    assert!(
+        has(&checks, "crates: violated") && has(&checks, "vulnerabilities: undecided"),
+        "{checks:?}"
+    );
 }
 
 #[test]
@@ -50,8 +59,19 @@ fn a_service_that_ignores_sigterm_passes_the_rest_of_its_boot() {
     let ended = checkout.gate("boot");
     assert_eq!(ended.code, Some(1), "{}", ended.said());
     let checks = checkout.checks("deaf", "boot");
-    for passed in ["non-root", "live", "ready", "identity", "malformed settings", "--help", "--version"] {
-        assert!(has(&checks, &format!("{passed}: passed")), "{passed} in {checks:?}");
+    for passed in [
+        "non-root",
+        "live",
+        "ready",
+        "identity",
+        "malformed settings",
+        "--help",
+        "--version",
+    ] {
+        assert!(
+            has(&checks, &format!("{passed}: passed")),
+            "{passed} in {checks:?}"
+        );
     }
     assert!(has(&checks, "ends on SIGTERM: violated"), "{checks:?}");
 }
@@ -63,7 +83,10 @@ fn each_way_to_misbehave_at_boot_is_named() {
         ("wrong-version", "identity: violated"),
         ("accepts-malformed", "malformed settings: violated"),
     ];
-    let services = modes.map(|(mode, _)| Fixture { mode, ..Fixture::new(&format!("boot-{mode}")) });
+    let services = modes.map(|(mode, _)| Fixture {
+        mode,
+        ..Fixture::new(&format!("boot-{mode}"))
+    });
     let checkout = Checkout::new(services.to_vec());
     let ended = checkout.gate("boot");
     assert_eq!(ended.code, Some(1), "{}", ended.said());
@@ -75,18 +98,32 @@ fn each_way_to_misbehave_at_boot_is_named() {
 
 #[test]
 fn a_service_that_never_answers_is_violated_at_the_deadline() {
-    let checkout = Checkout::new(vec![Fixture { mode: "never-live", ..Fixture::new("mute") }]);
+    let checkout = Checkout::new(vec![Fixture {
+        mode: "never-live",
+        ..Fixture::new("mute")
+    }]);
     let ended = checkout.gate("boot");
     assert_eq!(ended.code, Some(1), "{}", ended.said());
     assert!(has(&checkout.checks("mute", "boot"), "never live: violated"));
-    assert!(ended.stdout.contains("no 200 from /live on port 8000 within"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("no 200 from /live on port 8000 within"),
+        "{}",
+        ended.stdout
+    );
 }
 
 #[test]
 fn without_a_compose_entry_lint_names_what_is_missing() {
     let checkout = Checkout::new(vec![Fixture::new("homeless")]);
-    checkout.write("compose/compose.yaml", r#"{"name": "horme-test", "services": {"other": {"image": "x"}}}"#);
+    checkout.write(
+        "compose/compose.yaml",
+        r#"{"name": "horme-test", "services": {"other": {"image": "x"}}}"#,
+    );
     let ended = checkout.run(&["lint"]);
     assert_eq!(ended.code, Some(1), "{}", ended.said());
-    assert!(ended.stdout.contains("no service 'homeless' among other"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("no service 'homeless' among other"),
+        "{}",
+        ended.stdout
+    );
 }

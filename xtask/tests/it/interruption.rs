@@ -20,16 +20,27 @@ fn booting(checkout: &Checkout) -> Child {
 
 /// The containers of this checkout's latest run.
 fn containers(checkout: &Checkout) -> String {
-    let Ok(run) = std::fs::read_link(checkout.path("reports/latest")) else { return String::new() };
+    let Ok(run) = std::fs::read_link(checkout.path("reports/latest")) else {
+        return String::new();
+    };
     let filter = format!("label=dev.horme.run={}", run.display());
-    let listed = Command::new("docker").args(["ps", "--all", "--quiet", "--filter", &filter]).output().unwrap();
+    let listed = Command::new("docker")
+        .args(["ps", "--all", "--quiet", "--filter", &filter])
+        .output()
+        .unwrap();
     String::from_utf8_lossy(&listed.stdout).trim().to_owned()
 }
 
 fn signalled(name: &str, signal: &str) -> (Checkout, Option<i32>) {
-    let checkout = Checkout::new(vec![Fixture { mode: "never-live", ..Fixture::new(name) }]);
+    let checkout = Checkout::new(vec![Fixture {
+        mode: "never-live",
+        ..Fixture::new(name)
+    }]);
     let child = booting(&checkout);
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    let sent = Command::new("kill")
+        .args([signal, &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(sent.success());
     let ended = ended(child.wait_with_output().unwrap());
     (checkout, ended.code)
@@ -57,7 +68,16 @@ fn what_a_killed_run_leaves_the_next_one_sweeps_and_nothing_else() {
     assert_ne!(containers(&checkout), "", "the killed run left its container");
     let foreign = format!("horme-test-foreign-{}", std::process::id());
     let image = "horme-test-killed:latest";
-    let made = Command::new("docker").args(["create", "--name", &foreign, "--label", "dev.horme.run=somebody-else", image]).output();
+    let made = Command::new("docker")
+        .args([
+            "create",
+            "--name",
+            &foreign,
+            "--label",
+            "dev.horme.run=somebody-else",
+            image,
+        ])
+        .output();
     assert!(made.unwrap().status.success());
     let left = containers(&checkout);
     let swept = checkout.run(&["clean"]);

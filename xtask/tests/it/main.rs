@@ -1,7 +1,11 @@
 //! The pipeline from outside: the built `xtask` in small checkouts of its own, on the real engine. Each gate
 //! has a fixture here that must fail it, for the reason that is meant.
 
-#![expect(clippy::disallowed_methods, reason = "a test starts the pipeline, and looks at the engine, from outside")]
+#![expect(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test starts the pipeline, and looks at the engine, from outside"
+)]
 
 mod arguments;
 mod checkout;

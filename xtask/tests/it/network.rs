@@ -5,7 +5,11 @@ use crate::checkout::{Checkout, Fixture};
 fn pair(prefix: &str, own_address: bool) -> Vec<Fixture> {
     let (caller, callee) = (format!("{prefix}-caller"), format!("{prefix}-callee"));
     vec![
-        Fixture { calls: vec![callee.clone()], own_address, ..Fixture::new(&caller) },
+        Fixture {
+            calls: vec![callee.clone()],
+            own_address,
+            ..Fixture::new(&caller)
+        },
         Fixture::new(&callee),
     ]
 }
@@ -16,7 +20,10 @@ fn a_declared_edge_is_open_and_the_reverse_is_refused() {
     let ended = checkout.gate("network");
     assert_eq!(ended.code, Some(0), "{}", ended.said());
     let checks = checkout.checks("net-caller", "network");
-    assert!(checks.contains(&"reaches net-callee: passed".to_owned()), "{checks:?}");
+    assert!(
+        checks.contains(&"reaches net-callee: passed".to_owned()),
+        "{checks:?}"
+    );
 }
 
 #[test]
@@ -25,7 +32,10 @@ fn a_service_that_listens_everywhere_opens_the_reverse_edge() {
     let ended = checkout.gate("network");
     assert_eq!(ended.code, Some(1), "{}", ended.said());
     let checks = checkout.checks("rev-callee", "network");
-    assert!(checks.contains(&"undeclared edge rev-callee -> rev-caller: violated".to_owned()), "{checks:?}");
+    assert!(
+        checks.contains(&"undeclared edge rev-callee -> rev-caller: violated".to_owned()),
+        "{checks:?}"
+    );
 }
 
 #[test]
@@ -37,7 +47,11 @@ fn a_network_joined_in_compose_alone_is_an_undeclared_edge() {
     checkout.write("compose/compose.yaml", &compose.to_string());
     let ended = checkout.gate("network");
     assert_eq!(ended.code, Some(1), "{}", ended.said());
-    assert!(ended.stdout.contains("undeclared edge und-callee -> und-caller"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("undeclared edge und-callee -> und-caller"),
+        "{}",
+        ended.stdout
+    );
 }
 
 #[test]
@@ -45,9 +59,16 @@ fn a_declared_edge_that_compose_keeps_closed_is_a_violation() {
     let checkout = Checkout::new(pair("shut", true));
     let compose = std::fs::read_to_string(checkout.path("compose/compose.yaml")).unwrap();
     let mut compose: serde_json::Value = serde_json::from_str(&compose).unwrap();
-    compose["services"]["shut-caller"]["networks"].as_object_mut().unwrap().remove("shut-callee");
+    compose["services"]["shut-caller"]["networks"]
+        .as_object_mut()
+        .unwrap()
+        .remove("shut-callee");
     checkout.write("compose/compose.yaml", &compose.to_string());
     let ended = checkout.gate("network");
     assert_eq!(ended.code, Some(1), "{}", ended.said());
-    assert!(ended.stdout.contains("declared edge shut-caller -> shut-callee"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("declared edge shut-caller -> shut-callee"),
+        "{}",
+        ended.stdout
+    );
 }

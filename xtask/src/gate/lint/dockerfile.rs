@@ -25,7 +25,11 @@ struct Instruction {
 pub(super) fn judge(path: &Path, text: &str) -> Vec<Check> {
     let stages = parse(text);
     if stages.is_empty() {
-        return vec![Check::violated("dockerfile", format!("{}: no FROM", path.display()), "write a Dockerfile")];
+        return vec![Check::violated(
+            "dockerfile",
+            format!("{}: no FROM", path.display()),
+            "write a Dockerfile",
+        )];
     }
     let at = |line: usize| format!("{}:{line}", path.display());
     vec![
@@ -43,10 +47,18 @@ fn parse(text: &str) -> Vec<Stage> {
         let (word, rest) = logical.split_once(char::is_whitespace).unwrap_or((&logical, ""));
         let (word, rest) = (word.to_ascii_uppercase(), rest.trim().to_owned());
         if word == "FROM" {
-            let words: Vec<&str> = rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
+            let words: Vec<&str> = rest
+                .split_whitespace()
+                .filter(|word| !word.starts_with("--"))
+                .collect();
             let name = words.get(2).map(|name| (*name).to_owned()).unwrap_or_default();
             let base = words.first().map(|base| (*base).to_owned()).unwrap_or_default();
-            stages.push(Stage { line, base, name, instructions: Vec::new() });
+            stages.push(Stage {
+                line,
+                base,
+                name,
+                instructions: Vec::new(),
+            });
         } else if let Some(stage) = stages.last_mut() {
             stage.instructions.push(Instruction { line, word, rest });
         }
@@ -80,16 +92,27 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
 }
 
 fn heredoc_end(line: &str) -> Option<String> {
-    let word = line.split("<<").nth(1)?.trim_start_matches('-').split_whitespace().next()?;
+    let word = line
+        .split("<<")
+        .nth(1)?
+        .trim_start_matches('-')
+        .split_whitespace()
+        .next()?;
     let word = word.trim_matches(['"', '\'']);
     (!word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')).then(|| word.to_owned())
 }
 
 fn no_syntax_line(text: &str, at: &impl Fn(usize) -> String) -> Check {
-    match text.lines().position(|line| line.replace(' ', "").to_lowercase().starts_with("#syntax=")) {
+    match text
+        .lines()
+        .position(|line| line.replace(' ', "").to_lowercase().starts_with("#syntax="))
+    {
         Some(index) => Check::violated(
             "syntax line",
-            format!("{}: makes the build fetch its frontend from a registry", at(index + 1)),
+            format!(
+                "{}: makes the build fetch its frontend from a registry",
+                at(index + 1)
+            ),
             "leave the `# syntax` line out",
         ),
         None => Check::passed("syntax line", "none"),
@@ -112,7 +135,9 @@ fn pinned_bases(stages: &[Stage], at: &impl Fn(usize) -> String) -> Check {
 }
 
 fn targets(stages: &[Stage], path: &Path) -> Check {
-    let missing = ["dev", "ci", "prod"].into_iter().find(|target| stages.iter().all(|stage| stage.name != *target));
+    let missing = ["dev", "ci", "prod"]
+        .into_iter()
+        .find(|target| stages.iter().all(|stage| stage.name != *target));
     match missing {
         Some(target) => Check::violated(
             "targets",
@@ -130,12 +155,30 @@ fn targets(stages: &[Stage], path: &Path) -> Check {
 
 /// What ships: a user that is not root, a health check and an entry point in exec form.
 fn last_stage(stages: &[Stage], at: &impl Fn(usize) -> String) -> Check {
-    let Some(stage) = stages.last() else { return Check::passed("last stage", "") };
-    let last = |word: &str| stage.instructions.iter().rev().find(|instruction| instruction.word == word);
+    let Some(stage) = stages.last() else {
+        return Check::passed("last stage", "");
+    };
+    let last = |word: &str| {
+        stage
+            .instructions
+            .iter()
+            .rev()
+            .find(|instruction| instruction.word == word)
+    };
     match last("USER") {
-        None => return Check::violated("root user", format!("{}: no USER", at(stage.line)), "add `USER 65532:65532`"),
+        None => {
+            return Check::violated(
+                "root user",
+                format!("{}: no USER", at(stage.line)),
+                "add `USER 65532:65532`",
+            );
+        }
         Some(user) if matches!(user.rest.split(':').next(), Some("root" | "0")) => {
-            return Check::violated("root user", format!("{}: USER {}", at(user.line), user.rest), "add `USER 65532:65532`");
+            return Check::violated(
+                "root user",
+                format!("{}: USER {}", at(user.line), user.rest),
+                "add `USER 65532:65532`",
+            );
         }
         Some(_) => {}
     }
@@ -150,7 +193,9 @@ fn last_stage(stages: &[Stage], at: &impl Fn(usize) -> String) -> Check {
         }
     }
     match last("ENTRYPOINT") {
-        Some(entry) if entry.rest.starts_with('[') => Check::passed("last stage", "non-root, health check, entry point"),
+        Some(entry) if entry.rest.starts_with('[') => {
+            Check::passed("last stage", "non-root, health check, entry point")
+        }
         _ => Check::violated(
             "entry point",
             format!("{}: no ENTRYPOINT in exec form", at(stage.line)),
@@ -182,7 +227,9 @@ mod tests {
 
     fn violations(text: &str) -> Vec<String> {
         let checks = judge(Path::new("docker/Dockerfile.x"), text);
-        let violated = checks.into_iter().filter(|check| check.outcome == Outcome::Violated);
+        let violated = checks
+            .into_iter()
+            .filter(|check| check.outcome == Outcome::Violated);
         violated.map(|check| check.name).collect()
     }
 
@@ -192,17 +239,32 @@ mod tests {
         assert_eq!(violations(&GOOD.replace("USER 65532:65532\n", "")), ["root user"]);
         assert_eq!(violations(&GOOD.replace("65532:65532", "root")), ["root user"]);
         assert_eq!(violations(&GOOD.replace("@sha256:bb", "")), ["floating base"]);
-        assert_eq!(violations(&GOOD.replace("HEALTHCHECK CMD", "# HEALTHCHECK CMD")), ["health check"]);
-        assert_eq!(violations(&GOOD.replace("ENTRYPOINT [\"/x\"]", "ENTRYPOINT /x")), ["entry point"]);
+        assert_eq!(
+            violations(&GOOD.replace("HEALTHCHECK CMD", "# HEALTHCHECK CMD")),
+            ["health check"]
+        );
+        assert_eq!(
+            violations(&GOOD.replace("ENTRYPOINT [\"/x\"]", "ENTRYPOINT /x")),
+            ["entry point"]
+        );
         assert_eq!(violations(&GOOD.replace("AS ci", "AS other")), ["targets"]);
-        assert_eq!(violations(&GOOD.replace("COPY --from=build /x /x", "ADD https://example.org/x /x")), ["ADD of a URL"]);
-        assert_eq!(violations(&format!("# syntax=docker/dockerfile:1\n{GOOD}")), ["syntax line"]);
+        assert_eq!(
+            violations(&GOOD.replace("COPY --from=build /x /x", "ADD https://example.org/x /x")),
+            ["ADD of a URL"]
+        );
+        assert_eq!(
+            violations(&format!("# syntax=docker/dockerfile:1\n{GOOD}")),
+            ["syntax line"]
+        );
         assert_eq!(violations("# nothing\n"), ["dockerfile"]);
     }
 
     #[test]
     fn a_heredoc_is_not_read_as_instructions() {
-        let text = GOOD.replace("RUN cargo build \\\n  --release", "RUN <<EOT\nADD https://example.org/x\nEOT");
+        let text = GOOD.replace(
+            "RUN cargo build \\\n  --release",
+            "RUN <<EOT\nADD https://example.org/x\nEOT",
+        );
         assert!(violations(&text).is_empty(), "{:?}", violations(&text));
     }
 }

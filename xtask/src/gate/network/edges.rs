@@ -7,8 +7,8 @@ use anyhow::Result;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::stack::{Answer, Node, Stack};
 use super::Found;
+use super::stack::{Answer, Node, Stack};
 use crate::catalogue::Service;
 use crate::exit::Failure;
 use crate::verdict::Check;
@@ -25,12 +25,21 @@ struct Pair {
 }
 
 /// Probes the whole matrix and judges it for every judged service.
-pub(super) async fn check(stack: &Stack<'_>, figures: &mut serde_json::Map<String, serde_json::Value>) -> Result<Found> {
+pub(super) async fn check(
+    stack: &Stack<'_>,
+    figures: &mut serde_json::Map<String, serde_json::Value>,
+) -> Result<Found> {
     let nodes = stack.nodes().await?;
-    let services: BTreeMap<&str, &Service> = stack.services().map(|service| (service.name.as_str(), service)).collect();
+    let services: BTreeMap<&str, &Service> = stack
+        .services()
+        .map(|service| (service.name.as_str(), service))
+        .collect();
     let stores = stack.stores();
-    let probers = nodes.iter().filter(|node| services.contains_key(node.name.as_str()) || stores.contains(&node.name));
-    let asked = probers.map(|prober| from_one(stack, prober, &nodes, services.get(prober.name.as_str()).copied()));
+    let probers = nodes
+        .iter()
+        .filter(|node| services.contains_key(node.name.as_str()) || stores.contains(&node.name));
+    let asked =
+        probers.map(|prober| from_one(stack, prober, &nodes, services.get(prober.name.as_str()).copied()));
     let asked: Vec<Result<Vec<Pair>>> = stream::iter(asked).buffer_unordered(4).collect().await;
     let mut pairs = Vec::new();
     for answers in asked {
@@ -45,7 +54,12 @@ pub(super) async fn check(stack: &Stack<'_>, figures: &mut serde_json::Map<Strin
 }
 
 /// All that one member can reach, in one command.
-async fn from_one(stack: &Stack<'_>, prober: &Node, nodes: &[Node], service: Option<&Service>) -> Result<Vec<Pair>> {
+async fn from_one(
+    stack: &Stack<'_>,
+    prober: &Node,
+    nodes: &[Node],
+    service: Option<&Service>,
+) -> Result<Vec<Pair>> {
     // The control: itself, on its own network. A store's network is also the first that its prober joins.
     let control = format!("tcp://own.{}:{}", prober.name, prober.port);
     let others: Vec<&Node> = nodes.iter().filter(|node| node.name != prober.name).collect();
@@ -53,24 +67,46 @@ async fn from_one(stack: &Stack<'_>, prober: &Node, nodes: &[Node], service: Opt
     targets.extend(others.iter().flat_map(|node| targets_of(node)));
     let answers = stack.probe(&prober.name, &targets).await?;
     if !answers[0].open() {
-        let what = format!("{}: the positive control {control} is not open: {}", prober.name, answers[0].line);
-        return Err(Failure::undecided(what, "a prober that reaches nothing proves nothing; see logs/network").into());
+        let what = format!(
+            "{}: the positive control {control} is not open: {}",
+            prober.name, answers[0].line
+        );
+        return Err(Failure::undecided(
+            what,
+            "a prober that reaches nothing proves nothing; see logs/network",
+        )
+        .into());
     }
     let by_target: BTreeMap<&String, &Answer> = targets.iter().zip(&answers).collect();
     let pairs = others.iter().map(|node| {
         let declared = service.is_some_and(|s| s.calls.contains(&node.name) || s.needs.contains(&node.name));
         let targets = targets_of(node);
         let tried = targets.len();
-        let open = targets.into_iter().filter(|target| by_target.get(target).is_some_and(|answer| answer.open()));
-        Pair { from: prober.name.clone(), to: node.name.clone(), declared, open: open.collect(), tried }
+        let open = targets
+            .into_iter()
+            .filter(|target| by_target.get(target).is_some_and(|answer| answer.open()));
+        Pair {
+            from: prober.name.clone(),
+            to: node.name.clone(),
+            declared,
+            open: open.collect(),
+            tried,
+        }
     });
     Ok(pairs.collect())
 }
 
 /// Every way to a member: its name on its own network first, its plain name, its addresses by number.
 fn targets_of(node: &Node) -> Vec<String> {
-    let mut targets = vec![format!("tcp://own.{}:{}", node.name, node.port), format!("tcp://{}:{}", node.name, node.port)];
-    targets.extend(node.addresses.iter().map(|address| format!("tcp://{address}:{}", node.port)));
+    let mut targets = vec![
+        format!("tcp://own.{}:{}", node.name, node.port),
+        format!("tcp://{}:{}", node.name, node.port),
+    ];
+    targets.extend(
+        node.addresses
+            .iter()
+            .map(|address| format!("tcp://{address}:{}", node.port)),
+    );
     targets
 }
 
@@ -80,7 +116,11 @@ fn judge(pairs: &[Pair], is_judged: impl Fn(&str) -> bool) -> Found {
     let mut found = Found::new();
     let mut refused: BTreeMap<&str, usize> = BTreeMap::new();
     for pair in pairs {
-        let owner = if is_judged(&pair.from) { &pair.from } else { &pair.to };
+        let owner = if is_judged(&pair.from) {
+            &pair.from
+        } else {
+            &pair.to
+        };
         if !is_judged(owner) {
             continue;
         }
@@ -91,12 +131,18 @@ fn judge(pairs: &[Pair], is_judged: impl Fn(&str) -> bool) -> Found {
             (true, _) => Check::violated(
                 format!("declared edge {} -> {}", pair.from, pair.to),
                 "closed: it cannot be reached by name",
-                format!("join the network '{}' in compose/compose.yaml, or remove the edge from Cargo.toml", pair.to),
+                format!(
+                    "join the network '{}' in compose/compose.yaml, or remove the edge from Cargo.toml",
+                    pair.to
+                ),
             ),
             (false, Some(open)) => Check::violated(
                 format!("undeclared edge {} -> {}", pair.from, pair.to),
                 format!("open by {open}"),
-                format!("declare it in the Cargo.toml of {}, or take it off that network in compose/", pair.from),
+                format!(
+                    "declare it in the Cargo.toml of {}, or take it off that network in compose/",
+                    pair.from
+                ),
             ),
             (false, None) => {
                 *refused.entry(owner.as_str()).or_default() += pair.tried;
@@ -119,20 +165,33 @@ mod tests {
 
     fn pair(from: &str, to: &str, declared: bool, open: &[&str]) -> Pair {
         let open = open.iter().map(|target| (*target).to_owned()).collect();
-        Pair { from: from.into(), to: to.into(), declared, open, tried: 3 }
+        Pair {
+            from: from.into(),
+            to: to.into(),
+            declared,
+            open,
+            tried: 3,
+        }
     }
 
     fn outcomes(pairs: &[Pair]) -> Vec<(String, String, Outcome)> {
         let found = judge(pairs, |name| ["gateway", "data"].contains(&name));
         let flat = found.into_iter().flat_map(|(service, checks)| {
-            checks.into_iter().map(move |check| (service.clone(), check.name, check.outcome))
+            checks
+                .into_iter()
+                .map(move |check| (service.clone(), check.name, check.outcome))
         });
         flat.collect()
     }
 
     #[test]
     fn a_declared_edge_must_be_open_by_its_own_name() {
-        let open = pair("gateway", "data", true, &["tcp://own.data:8001", "tcp://10.0.0.2:8001"]);
+        let open = pair(
+            "gateway",
+            "data",
+            true,
+            &["tcp://own.data:8001", "tcp://10.0.0.2:8001"],
+        );
         assert_eq!(outcomes(&[open])[0].2, Outcome::Passed);
         let by_number_only = pair("gateway", "data", true, &["tcp://10.0.0.2:8001"]);
         assert_eq!(outcomes(&[by_number_only])[0].2, Outcome::Violated);
@@ -142,9 +201,23 @@ mod tests {
     fn any_other_open_way_is_a_violation_of_the_one_who_took_it() {
         let reverse = pair("data", "gateway", false, &["tcp://10.0.0.3:8000"]);
         let found = outcomes(&[reverse]);
-        assert_eq!(found[0], ("data".into(), "undeclared edge data -> gateway".into(), Outcome::Violated));
+        assert_eq!(
+            found[0],
+            (
+                "data".into(),
+                "undeclared edge data -> gateway".into(),
+                Outcome::Violated
+            )
+        );
         let from_store = pair("postgres", "gateway", false, &["tcp://gateway:8000"]);
-        assert_eq!(outcomes(&[from_store])[0].0, "gateway", "a store has no row of its own");
-        assert_eq!(outcomes(&[pair("data", "gateway", false, &[])])[0].2, Outcome::Passed);
+        assert_eq!(
+            outcomes(&[from_store])[0].0,
+            "gateway",
+            "a store has no row of its own"
+        );
+        assert_eq!(
+            outcomes(&[pair("data", "gateway", false, &[])])[0].2,
+            Outcome::Passed
+        );
     }
 }

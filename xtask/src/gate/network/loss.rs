@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::stack::{Stack, ready_url};
 use super::Found;
+use super::stack::{Stack, ready_url};
 use crate::catalogue::{OnLoss, Service};
 use crate::context::{Deadline, poll};
 use crate::verdict::Check;
@@ -17,24 +17,43 @@ const SAMPLES: usize = 5;
 
 /// Stops one store, judges its dependents, starts it again, judges their recovery.
 pub(super) async fn check(stack: &Stack<'_>, store: &str) -> Result<Found> {
-    let dependents: Vec<&Service> = stack.services().filter(|service| service.needs.iter().any(|need| need == store)).collect();
+    let dependents: Vec<&Service> = stack
+        .services()
+        .filter(|service| service.needs.iter().any(|need| need == store))
+        .collect();
     let mut before = Vec::new();
     for service in &dependents {
-        before.push(stack.engine.state(stack.container(&service.name)?).await?.started_at);
+        before.push(
+            stack
+                .engine
+                .state(stack.container(&service.name)?)
+                .await?
+                .started_at,
+        );
     }
     let container = stack.container(store)?;
     stack.engine.stop(container, Duration::from_secs(20)).await?;
     let mut found = Found::new();
     for service in &dependents {
         let effect = service.on_loss.get(store).copied().unwrap_or(OnLoss::NotReady);
-        found.insert(service.name.clone(), vec![lost(stack, service, store, effect).await?]);
+        found.insert(
+            service.name.clone(),
+            vec![lost(stack, service, store, effect).await?],
+        );
     }
     stack.engine.start(container).await?;
     let deadline = Deadline::within(Duration::from_millis(stack.plan.limits.recovery_deadline_ms));
     for (service, started_at) in dependents.iter().zip(before) {
         let why = stack.ready_by(service, deadline).await;
-        let now = stack.engine.state(stack.container(&service.name)?).await?.started_at;
-        found.entry(service.name.clone()).or_default().push(recovered(store, why, started_at == now));
+        let now = stack
+            .engine
+            .state(stack.container(&service.name)?)
+            .await?
+            .started_at;
+        found
+            .entry(service.name.clone())
+            .or_default()
+            .push(recovered(store, why, started_at == now));
     }
     found.retain(|service, _| stack.is_judged(service));
     Ok(found)
@@ -59,11 +78,19 @@ async fn lost(stack: &Stack<'_>, service: &Service, store: &str, effect: OnLoss)
         OnLoss::Degrade => "ready, degraded",
     };
     Ok(if !answers[1].open() {
-        Check::violated(name, format!("no longer live: {}", answers[1].line), "liveness is about the process alone")
+        Check::violated(
+            name,
+            format!("no longer live: {}", answers[1].line),
+            "liveness is about the process alone",
+        )
     } else if as_declared {
         Check::passed(name, format!("{word}, and live"))
     } else {
-        Check::violated(name, format!("should be {word}: {}", answers[0].line), "make on_loss in its Cargo.toml true")
+        Check::violated(
+            name,
+            format!("should be {word}: {}", answers[0].line),
+            "make on_loss in its Cargo.toml true",
+        )
     })
 }
 
@@ -82,7 +109,9 @@ fn recovered(store: &str, why_not: Option<String>, same_process: bool) -> Check 
     let name = format!("{store} is back");
     match why_not {
         Some(why) => Check::violated(name, why, "reconnect with backoff, for ever"),
-        None if !same_process => Check::violated(name, "recovered by a restart", "recover inside the process"),
+        None if !same_process => {
+            Check::violated(name, "recovered by a restart", "recover inside the process")
+        }
         None => Check::passed(name, "ready again without a restart"),
     }
 }
@@ -96,6 +125,9 @@ mod tests {
     fn a_restart_is_no_recovery() {
         assert_eq!(recovered("postgres", None, true).outcome, Outcome::Passed);
         assert_eq!(recovered("postgres", None, false).outcome, Outcome::Violated);
-        assert_eq!(recovered("postgres", Some("not ready".into()), true).outcome, Outcome::Violated);
+        assert_eq!(
+            recovered("postgres", Some("not ready".into()), true).outcome,
+            Outcome::Violated
+        );
     }
 }

@@ -42,7 +42,12 @@ pub(super) struct Stack<'a> {
 
 impl<'a> Stack<'a> {
     /// Starts the services of the plan with their stores and the edge; does not wait for anything.
-    pub(super) async fn start(context: &'a Context, engine: &'a Engine, plan: &'a Plan, images: &'a [Built]) -> Result<Self> {
+    pub(super) async fn start(
+        context: &'a Context,
+        engine: &'a Engine,
+        plan: &'a Plan,
+        images: &'a [Built],
+    ) -> Result<Self> {
         let secrets = context.run_dir.join("secrets");
         let generate = context.root.join("compose/secrets/generate");
         let call = process::Call::new([generate.into_os_string(), secrets.clone().into_os_string()]);
@@ -51,12 +56,17 @@ impl<'a> Stack<'a> {
         let files = compose::files("ci");
         let call = command(context, plan, &files, &["config", "--format", "json"]);
         let output = process::run_ok(context, &call).await?;
-        let config = compose::parse_config(&output.stdout).context("the stack's configuration cannot be read")?;
+        let config =
+            compose::parse_config(&output.stdout).context("the stack's configuration cannot be read")?;
         let members = members(plan, images, &config);
-        let pinned = images.iter().map(|image| (image.plan.service.name.clone(), image.reference.clone())).collect();
+        let pinned = images
+            .iter()
+            .map(|image| (image.plan.service.name.clone(), image.reference.clone()))
+            .collect();
         let overlay = compose::run_overlay(&config, &context.run_id, &pinned, &members);
         let path = context.run_dir.join("compose.run.yaml");
-        std::fs::write(&path, serde_json::to_vec_pretty(&overlay)?).context("cannot write the run's overlay")?;
+        std::fs::write(&path, serde_json::to_vec_pretty(&overlay)?)
+            .context("cannot write the run's overlay")?;
 
         let mut files = files;
         files.push(path);
@@ -66,7 +76,14 @@ impl<'a> Stack<'a> {
         up.log = Some(context.log("network"));
         process::run_ok(context, &up).await?;
         let containers = engine.project(&project(context)).await?.into_iter().collect();
-        Ok(Stack { context, engine, plan, images, config, containers })
+        Ok(Stack {
+            context,
+            engine,
+            plan,
+            images,
+            config,
+            containers,
+        })
     }
 
     /// The names of the services that the plan judges.
@@ -84,23 +101,37 @@ impl<'a> Stack<'a> {
 
     /// The stores that a judged service needs.
     pub(super) fn stores(&self) -> Vec<String> {
-        let needs = self.plan.judged().flat_map(|image| image.service.needs.iter().cloned());
+        let needs = self
+            .plan
+            .judged()
+            .flat_map(|image| image.service.needs.iter().cloned());
         needs.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     pub(super) fn container(&self, name: &str) -> Result<&Container> {
         let hint = "is it in compose/compose.yaml?";
-        self.containers.get(name).ok_or_else(|| Failure::undecided(format!("the stack has no '{name}'"), hint).into())
+        self.containers
+            .get(name)
+            .ok_or_else(|| Failure::undecided(format!("the stack has no '{name}'"), hint).into())
     }
 
     /// Every member with a port, and where it can be found.
     pub(super) async fn nodes(&self) -> Result<Vec<Node>> {
         let mut nodes = Vec::new();
         for (name, container) in &self.containers {
-            if let Some(port) = self.config.services.get(name).and_then(compose::ServiceConfig::port) {
+            if let Some(port) = self
+                .config
+                .services
+                .get(name)
+                .and_then(compose::ServiceConfig::port)
+            {
                 let addresses = self.engine.state(container).await?.addresses;
                 let addresses = addresses.into_iter().map(|(_, address)| address).collect();
-                nodes.push(Node { name: name.clone(), port, addresses });
+                nodes.push(Node {
+                    name: name.clone(),
+                    port,
+                    addresses,
+                });
             }
         }
         Ok(nodes)
@@ -113,7 +144,11 @@ impl<'a> Stack<'a> {
                 return Ok(port);
             }
         }
-        Err(Failure::undecided("the stack publishes no port", "compose/compose.ci.yaml publishes the edge").into())
+        Err(Failure::undecided(
+            "the stack publishes no port",
+            "compose/compose.ci.yaml publishes the edge",
+        )
+        .into())
     }
 
     /// The administrator's generated password.
@@ -126,15 +161,28 @@ impl<'a> Stack<'a> {
     pub(super) async fn probe(&self, from: &str, targets: &[String]) -> Result<Vec<Answer>> {
         let output = match self.services().find(|service| service.name == from) {
             Some(service) => {
-                let mut words = vec![format!("/{}", service.name), "probe".into(), "--timeout-ms".into(), TIMEOUT_MS.into()];
+                let mut words = vec![
+                    format!("/{}", service.name),
+                    "probe".into(),
+                    "--timeout-ms".into(),
+                    TIMEOUT_MS.into(),
+                ];
                 words.extend_from_slice(targets);
                 self.engine.exec(self.container(from)?, words).await?
             }
             None => self.probe_beside(from, targets).await?,
         };
         let lines: Vec<&str> = output.lines().collect();
-        let answers = targets.iter().map(|target| Answer::find(&lines, target)).collect::<Option<Vec<_>>>();
-        let why = || Failure::undecided(format!("{from} could not probe: {}", last_lines(&output, 3)), "see logs/network.log");
+        let answers = targets
+            .iter()
+            .map(|target| Answer::find(&lines, target))
+            .collect::<Option<Vec<_>>>();
+        let why = || {
+            Failure::undecided(
+                format!("{from} could not probe: {}", last_lines(&output, 3)),
+                "see logs/network.log",
+            )
+        };
         answers.ok_or_else(|| why().into())
     }
 
@@ -159,7 +207,11 @@ impl<'a> Stack<'a> {
         self.engine.start(&prober).await?;
         let deadline = Deadline::within(Duration::from_secs(20));
         poll(deadline, Duration::from_millis(50), || async {
-            self.engine.state(&prober).await.ok().filter(|state| !state.running)
+            self.engine
+                .state(&prober)
+                .await
+                .ok()
+                .filter(|state| !state.running)
         })
         .await;
         let output = self.engine.logs(&prober).await?;
@@ -179,7 +231,11 @@ impl<'a> Stack<'a> {
         for (service, why) in asked {
             let check = match why {
                 None => Check::passed("ready", "with its stores"),
-                Some(why) => Check::violated("never ready", why, "see logs/network of the run; `/ready` names what is missing"),
+                Some(why) => Check::violated(
+                    "never ready",
+                    why,
+                    "see logs/network of the run; `/ready` names what is missing",
+                ),
             };
             if self.is_judged(&service) || check.outcome != crate::verdict::Outcome::Passed {
                 found.entry(service).or_default().push(check);
@@ -222,7 +278,11 @@ impl<'a> Stack<'a> {
             return;
         }
         for (name, container) in &self.containers {
-            let text = self.engine.logs(container).await.unwrap_or_else(|error| format!("{error:#}\n"));
+            let text = self
+                .engine
+                .logs(container)
+                .await
+                .unwrap_or_else(|error| format!("{error:#}\n"));
             let _ = std::fs::write(dir.join(format!("{name}.log")), text);
         }
     }
@@ -246,7 +306,9 @@ impl Answer {
     /// The line about `target`: `<word> <target>[ <more>]`.
     fn find(lines: &[&str], target: &str) -> Option<Self> {
         let about = |line: &&&str| line.split_whitespace().nth(1) == Some(target);
-        lines.iter().find(about).map(|line| Answer { line: (*line).to_owned() })
+        lines.iter().find(about).map(|line| Answer {
+            line: (*line).to_owned(),
+        })
     }
 
     pub(super) fn open(&self) -> bool {
@@ -271,10 +333,20 @@ fn command(context: &Context, plan: &Plan, files: &[PathBuf], words: &[&str]) ->
 
 /// The images of the plan, their stores, and whatever else the stack has that is no service of ours.
 fn members(plan: &Plan, images: &[Built], config: &Config) -> BTreeSet<String> {
-    let mut members: BTreeSet<String> = images.iter().map(|image| image.plan.service.name.clone()).collect();
-    members.extend(images.iter().flat_map(|image| image.plan.service.needs.iter().cloned()));
+    let mut members: BTreeSet<String> = images
+        .iter()
+        .map(|image| image.plan.service.name.clone())
+        .collect();
+    members.extend(
+        images
+            .iter()
+            .flat_map(|image| image.plan.service.needs.iter().cloned()),
+    );
     let ours = |name: &String| plan.left_out.contains(name) || members.contains(name);
-    let edge = config.services.iter().filter(|(name, service)| !ours(name) && !service.ports.is_empty());
+    let edge = config
+        .services
+        .iter()
+        .filter(|(name, service)| !ours(name) && !service.ports.is_empty());
     let edge: Vec<String> = edge.map(|(name, _)| name.clone()).collect();
     members.extend(edge);
     members

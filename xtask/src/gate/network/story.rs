@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::stack::Stack;
 use super::Found;
+use super::stack::Stack;
 use crate::exit::Failure;
 use crate::verdict::Check;
 
@@ -52,7 +52,10 @@ type Variables = BTreeMap<String, String>;
 /// Tells the stories of every judged service.
 pub(super) async fn check(stack: &Stack<'_>) -> Result<Found> {
     let mut found = Found::new();
-    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(20))
+        .build()?;
     for service in stack.services().filter(|service| stack.is_judged(&service.name)) {
         for path in stories(&stack.context.root.join(&service.dir).join("stories"))? {
             let steps = read(&path)?;
@@ -62,7 +65,11 @@ pub(super) async fn check(stack: &Stack<'_>) -> Result<Found> {
                 ("admin_username".to_owned(), "admin".to_owned()),
                 ("admin_password".to_owned(), stack.admin_password()?),
             ]);
-            let title = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let title = path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             let check = tell(&http, &base, &title, &steps, &mut variables).await;
             found.entry(service.name.clone()).or_default().push(check);
         }
@@ -71,22 +78,40 @@ pub(super) async fn check(stack: &Stack<'_>) -> Result<Found> {
 }
 
 fn stories(dir: &Path) -> Result<Vec<PathBuf>> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return Ok(Vec::new()) };
-    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
-    let mut paths: Vec<_> = paths.into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "json")).collect();
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Ok(Vec::new());
+    };
+    let paths = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut paths: Vec<_> = paths
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|kind| kind == "json"))
+        .collect();
     paths.sort();
     Ok(paths)
 }
 
 fn read(path: &Path) -> Result<Vec<Step>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let wrong = |error| Failure::usage(format!("{}: {error}", path.display()), "the form of a story is in the README");
+    let wrong = |error| {
+        Failure::usage(
+            format!("{}: {error}", path.display()),
+            "the form of a story is in the README",
+        )
+    };
     match serde_json::from_str::<Story>(&text).map_err(wrong)? {
         Story::Bare(steps) | Story::Wrapped { steps } => Ok(steps),
     }
 }
 
-async fn tell(http: &reqwest::Client, base: &str, title: &str, steps: &[Step], variables: &mut Variables) -> Check {
+async fn tell(
+    http: &reqwest::Client,
+    base: &str,
+    title: &str,
+    steps: &[Step],
+    variables: &mut Variables,
+) -> Check {
     let name = format!("story {title}");
     for (index, step) in steps.iter().enumerate() {
         if let Err(error) = one(http, base, step, variables).await {
@@ -98,7 +123,10 @@ async fn tell(http: &reqwest::Client, base: &str, title: &str, steps: &[Step], v
 }
 
 async fn one(http: &reqwest::Client, base: &str, step: &Step, variables: &mut Variables) -> Result<()> {
-    let method = step.method.parse().with_context(|| format!("'{}' is no method", step.method))?;
+    let method = step
+        .method
+        .parse()
+        .with_context(|| format!("'{}' is no method", step.method))?;
     let mut request = http.request(method, format!("{base}{}", filled(&step.path, variables)));
     for (header, value) in &step.headers {
         request = request.header(header, filled(value, variables));
@@ -110,15 +138,24 @@ async fn one(http: &reqwest::Client, base: &str, step: &Step, variables: &mut Va
     let status = answer.status().as_u16();
     let text = answer.text().await.context("the answer broke off")?;
     if status != step.expect.status {
-        anyhow::bail!("status {status} instead of {}: {}", step.expect.status, text.chars().take(300).collect::<String>());
+        anyhow::bail!(
+            "status {status} instead of {}: {}",
+            step.expect.status,
+            text.chars().take(300).collect::<String>()
+        );
     }
     let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
     for (pointer, expected) in &step.expect.json {
         matches(&body, pointer, &filled_json(expected, variables))?;
     }
     for (variable, pointer) in &step.save {
-        let value = body.pointer(pointer).with_context(|| format!("nothing at {pointer} to remember"))?;
-        variables.insert(variable.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        let value = body
+            .pointer(pointer)
+            .with_context(|| format!("nothing at {pointer} to remember"))?;
+        variables.insert(
+            variable.clone(),
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        );
     }
     Ok(())
 }
@@ -126,7 +163,9 @@ async fn one(http: &reqwest::Client, base: &str, step: &Step, variables: &mut Va
 fn matches(body: &Value, pointer: &str, expected: &Value) -> Result<()> {
     let found = body.pointer(pointer);
     if *expected == serde_json::json!({"exists": true}) {
-        return found.map(|_| ()).with_context(|| format!("nothing at {pointer} in {body}"));
+        return found
+            .map(|_| ())
+            .with_context(|| format!("nothing at {pointer} in {body}"));
     }
     match found {
         Some(found) if found == expected => Ok(()),
@@ -137,7 +176,9 @@ fn matches(body: &Value, pointer: &str, expected: &Value) -> Result<()> {
 
 /// `${name}` replaced by the variable's value.
 fn filled(text: &str, variables: &Variables) -> String {
-    variables.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
+    variables.iter().fold(text.to_owned(), |text, (name, value)| {
+        text.replace(&format!("${{{name}}}"), value)
+    })
 }
 
 /// Every string inside a value filled; a string that is one variable and holds a number becomes that number.
@@ -151,7 +192,9 @@ fn filled_json(value: &Value, variables: &Variables) -> Value {
         }
         Value::Array(list) => list.iter().map(|item| filled_json(item, variables)).collect(),
         Value::Object(object) => {
-            let filled = object.iter().map(|(key, item)| (filled(key, variables), filled_json(item, variables)));
+            let filled = object
+                .iter()
+                .map(|(key, item)| (filled(key, variables), filled_json(item, variables)));
             Value::Object(filled.collect())
         }
         other => other.clone(),
@@ -165,10 +208,16 @@ mod tests {
 
     #[test]
     fn variables_fill_paths_and_bodies_and_keep_numbers() {
-        let variables = BTreeMap::from([("id".to_owned(), "7".to_owned()), ("run".to_owned(), "r1".to_owned())]);
+        let variables = BTreeMap::from([
+            ("id".to_owned(), "7".to_owned()),
+            ("run".to_owned(), "r1".to_owned()),
+        ]);
         assert_eq!(filled("/data/M_${run}/${id}", &variables), "/data/M_r1/7");
         let body = json!({"id": "${id}", "name": "x ${id}", "nested_${run}": ["${run}"]});
-        assert_eq!(filled_json(&body, &variables), json!({"id": 7, "name": "x 7", "nested_r1": ["r1"]}));
+        assert_eq!(
+            filled_json(&body, &variables),
+            json!({"id": 7, "name": "x 7", "nested_r1": ["r1"]})
+        );
     }
 
     #[test]
