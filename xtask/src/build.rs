@@ -55,12 +55,19 @@ pub async fn build(context: &Context, engine: &Engine, plan: &Plan, board: &Boar
         board.begin(&image.service.name, Gate::Build);
     }
     let call = bake::call(&definition, &metadata).log(context.log("build"));
+    let mut context_size = None;
     let output = process::run_observed(context, &call, |line| {
         if let Some(word) = bake::progress(line) {
             board.progress(&word);
         }
+        context_size = bake::context_size(line)
+            .map(str::to_owned)
+            .or(context_size.take());
     })
     .await?;
+    if let Some(size) = context_size {
+        board.note(&format!("build context: {size} sent"));
+    }
     if !output.success() {
         return Ok(failed(engine, plan, &output, begun).await);
     }

@@ -87,6 +87,17 @@ pub fn failed_target(stderr: &str) -> Option<&str> {
     line.split("target ").nth(1)?.split(':').next()
 }
 
+/// The size of the build context, from the line that says that it was sent (`transferring context: 1.2MB done`).
+pub fn context_size(line: &str) -> Option<&str> {
+    let size = line
+        .split_once("transferring context: ")?
+        .1
+        .split_whitespace()
+        .next()?;
+    // What is unchanged is not sent again, and the names alone are some bytes.
+    (size.ends_with("kB") || size.ends_with("MB") || size.ends_with("GB")).then_some(size)
+}
+
 /// A word of progress from a line of plain output: the crate being compiled, or the step.
 pub fn progress(line: &str) -> Option<String> {
     let rest = line.strip_prefix('#')?.split_once(' ')?.1;
@@ -116,6 +127,16 @@ mod tests {
             "#9 ERROR: process did not complete\nERROR: target frontend: failed to solve: exit code: 101\n";
         assert_eq!(failed_target(stderr), Some("frontend"));
         assert_eq!(failed_target("ERROR: failed to connect"), None);
+    }
+
+    #[test]
+    fn the_contexts_size_is_found() {
+        assert_eq!(
+            context_size("#7 transferring context: 812.31kB 0.1s done"),
+            Some("812.31kB")
+        );
+        assert_eq!(context_size("#7 transferring context: 2B done"), None);
+        assert_eq!(context_size("#7 DONE 0.1s"), None);
     }
 
     #[test]
