@@ -52,9 +52,9 @@ impl Lease {
 
     /// Where leases lie: one folder a user, shared by all checkouts.
     pub fn dir() -> PathBuf {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        cache
+        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+        state
             .or_else(home)
             .unwrap_or_else(std::env::temp_dir)
             .join("horme/leases")

@@ -171,7 +171,7 @@ impl Checkout {
         command.args(arguments).current_dir(self.folder.path());
         command
             .env("CI", "true")
-            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("HORME_VULN_DB");
         command
             .stdin(Stdio::null())
