@@ -61,7 +61,7 @@ async fn environment(context: &Context) -> Vec<String> {
         };
         facts.push(format!("engine {} ({store})", engine.version));
     }
-    facts.push(match &context.options.vuln_db {
+    facts.push(match context.options.vuln_db.clone().or_else(setup::database) {
         Some(dir) => format!("vulnerability database in {}", dir.display()),
         None => "no vulnerability database".to_owned(),
     });
@@ -77,13 +77,14 @@ async fn steps(
     // What is to be done: the catalogue, the bases, every detail of every image.
     let (catalogue, plan) = (read_catalogue(context).await?, plan);
     let plan = &*plan.insert(work_out(context, &catalogue, gates).await?);
-    // What every scan shares is read first: a faulty policy or database must not cost a build.
-    let scanner = gates
-        .contains(&Gate::Scan)
-        .then(|| scanner(context))
-        .transpose()?;
+    // A faulty policy or database is told before it costs a build.
+    let settings = scan_settings(context)?;
     // What must be there: provisioned with --setup, listed all at once without.
     ready(context, plan).await?;
+    let scanner = gates
+        .contains(&Gate::Scan)
+        .then(|| scanner(settings))
+        .transpose()?;
     let names: Vec<String> = catalogue
         .services
         .iter()
@@ -319,16 +320,30 @@ async fn revisions(context: &Context, catalogue: &Catalogue) -> Result<BTreeMap<
     Ok(revisions)
 }
 
-fn scanner(context: &Context) -> Result<scan::Scanner> {
-    let policy = scan::Policy::read(&context.root)?;
+/// The policy, and the database that was named.
+fn scan_settings(context: &Context) -> Result<(scan::Policy, Option<scan::Database>)> {
     let database = context
         .options
         .vuln_db
         .as_deref()
         .map(scan::Database::open)
         .transpose()?;
+    Ok((scan::Policy::read(&context.root)?, database))
+}
+
+/// What every scan of the run shares; made once set-up has seen to the scanner. Where no database was named,
+/// the one that set-up keeps.
+fn scanner((policy, named): (scan::Policy, Option<scan::Database>)) -> Result<scan::Scanner> {
+    let kept = || setup::database().as_deref().map(scan::Database::open).transpose();
+    let database = match named {
+        Some(named) => Some(named),
+        None => kept()?,
+    };
+    let trivy = setup::trivy().ok_or_else(|| {
+        Failure::undecided("there is no Trivy to scan with", "`cargo xtask setup` fetches it")
+    })?;
     Ok(scan::Scanner {
-        trivy: setup::trivy().unwrap_or_else(|| "trivy".into()),
+        trivy,
         policy,
         database,
     })

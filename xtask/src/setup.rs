@@ -8,6 +8,7 @@ mod preflight;
 mod tools;
 mod version;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 pub use preflight::preflight;
-pub use tools::{hadolint, trivy};
+pub use tools::{database, hadolint, trivy};
 
 use crate::bases::{self, Bases};
 use crate::context::{Context, Deadline, poll};
@@ -50,6 +51,8 @@ pub enum Fix {
     Trivy,
     /// Fetch the Dockerfile linter.
     Hadolint,
+    /// Fetch the vulnerability database.
+    Database,
     /// Make these local images.
     Bases(Vec<String>),
 }
@@ -122,7 +125,8 @@ async fn mend(context: &Context, problems: &[Problem]) -> Result<()> {
         Fix::Packages(packages) => Some(packages.iter().copied()),
         _ => None,
     });
-    let wanted: Vec<&str> = wanted.flatten().collect();
+    let wanted: BTreeSet<&str> = wanted.flatten().collect();
+    let wanted: Vec<&str> = wanted.into_iter().collect();
     if !wanted.is_empty() {
         packages::install(context, &wanted).await?;
     }
@@ -141,6 +145,13 @@ async fn mend(context: &Context, problems: &[Problem]) -> Result<()> {
     {
         crate::report::complain(&format!(
             "setup: hadolint could not be had, our own rules stand alone: {error:#}"
+        ));
+    }
+    if asks(Fix::Database)
+        && let Err(error) = tools::fetch_database(context).await
+    {
+        crate::report::complain(&format!(
+            "setup: no vulnerability database could be had, the scan will say so: {error:#}"
         ));
     }
     for problem in problems {

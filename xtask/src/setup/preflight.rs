@@ -2,7 +2,7 @@
 
 use super::version::{self, Version};
 use super::{Fix, Problem, engine, packages, tools};
-use crate::bases::{self, Bases};
+use crate::bases::{self, Bases, Origin};
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::process::{self, Call};
@@ -39,6 +39,7 @@ pub async fn preflight(context: &Context, bases: &Bases) -> Vec<Problem> {
     }
     problems.extend(look_at_trivy(context).await);
     problems.extend(look_at_hadolint());
+    problems.extend(look_at_database(bases));
     if let Some(engine) = &engine {
         problems.extend(look_at_bases(engine, bases).await);
     }
@@ -98,6 +99,17 @@ fn look_at_hadolint() -> Option<Problem> {
         why: "Dockerfiles are judged by our own rules alone".to_owned(),
         remedy: "put hadolint on PATH".to_owned(),
         fix: Fix::Hadolint,
+        optional: true,
+    })
+}
+
+/// Where registries answer, so does the database's; elsewhere one is named by `--vuln-db`.
+fn look_at_database(chosen: &Bases) -> Option<Problem> {
+    (chosen.origin == Origin::Upstream && !tools::database_is_fresh()).then(|| Problem {
+        what: "no vulnerability database of today".to_owned(),
+        why: "without one vulnerabilities are undecided".to_owned(),
+        remedy: "name one: --vuln-db DIR".to_owned(),
+        fix: Fix::Database,
         optional: true,
     })
 }

@@ -2,6 +2,7 @@
 //! registry, checked against a hash that stands here, kept in the user's cache for all checkouts.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -71,6 +72,35 @@ pub fn hadolint() -> Option<PathBuf> {
 fn cached(name: &str) -> Option<PathBuf> {
     let file = folder().ok()?.join(name);
     file.is_file().then_some(file)
+}
+
+/// The vulnerability database that set-up keeps where registries answer: a Trivy cache folder.
+pub fn database() -> Option<PathBuf> {
+    let folder = folder().ok()?.with_file_name("vuln-db");
+    folder.join("db/metadata.json").is_file().then_some(folder)
+}
+
+/// Whether that database was fetched within a day: its makers publish several a day.
+pub(super) fn database_is_fresh() -> bool {
+    let fetched =
+        database().and_then(|folder| folder.join("db/metadata.json").metadata().ok()?.modified().ok());
+    fetched
+        .and_then(|at| at.elapsed().ok())
+        .is_some_and(|age| age < Duration::from_secs(24 * 3600))
+}
+
+/// Fetches the database from its makers' registry with the scanner itself.
+pub(super) async fn fetch_database(context: &Context) -> Result<()> {
+    crate::report::complain("setup: fetching the vulnerability database (Trivy's own, from its registry)");
+    let trivy = trivy().context("there is no scanner to fetch it with")?;
+    let folder = folder()?.with_file_name("vuln-db");
+    let words = ["image", "--download-db-only", "--no-progress", "--cache-dir"].map(Into::into);
+    let argv = [trivy.into_os_string()]
+        .into_iter()
+        .chain(words)
+        .chain([folder.into_os_string()]);
+    let call = Call::new(argv).deadline_s(300).log(context.log(LOG));
+    process::run_ok(context, &call).await.map(drop)
 }
 
 /// `$XDG_CACHE_HOME/horme/tools`, or the same under `~/.cache`.
