@@ -24,10 +24,11 @@ use crate::verdict::{Gate, Outcome, Record, exit_of};
 /// How many images are scanned, or booted, at a time: more would blur the boot times on two cores.
 const SIDE_BY_SIDE: usize = 2;
 
-/// Runs the gates that were asked for; the report is written whatever happens.
+/// Runs the gates that were asked for; the report is written whatever happens, and says what ended the run
+/// early where something did.
 ///
 /// # Errors
-/// Only what kept the run from starting (usage, configuration, no engine); everything later is in the report.
+/// Only where the report itself cannot be written.
 pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exit> {
     context.create_run_dir()?;
     let mut records = Vec::new();
@@ -44,10 +45,10 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     report.environment = environment(context).await;
     report.write(context)?;
     show(context, &report)?;
-    match ended {
-        Err(error) if interrupted.is_none() => Err(error),
-        _ => Ok(exit),
+    if let (Err(error), None) = (&ended, interrupted) {
+        report::complain(&crate::exit::explain(error).1);
     }
+    Ok(exit)
 }
 
 /// Facts about this machine's engine that a reader of the report may ask for.
