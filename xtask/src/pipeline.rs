@@ -409,7 +409,13 @@ async fn clean_up(context: &Context, engine: &Engine, lease: Lease, board: &Boar
 fn show(context: &Context, report: &Report) -> Result<()> {
     match context.options.format {
         crate::cli::Format::Json => report::say(&serde_json::to_string_pretty(report)?),
-        crate::cli::Format::Human => report::say(&report.summary()),
+        crate::cli::Format::Human => {
+            // Where lines were printed, each has its reason already.
+            if report::live::is_live() && !report.findings().is_empty() {
+                report::say(report.findings().trim_end());
+            }
+            report::say(&report.summary());
+        }
     }
     Ok(())
 }

@@ -41,16 +41,20 @@ struct Row {
     cells: BTreeMap<Gate, String>,
 }
 
+/// Whether standard output is a real terminal that may be drawn on.
+pub fn is_live() -> bool {
+    std::io::stdout().is_terminal()
+        && std::env::var_os("CI").is_none()
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 const NAME_WIDTH: usize = 20;
 const CELL_WIDTH: usize = 10;
 
 impl Board {
     /// A board for these services. Live only on a real terminal outside CI.
     pub fn new(format: Format, services: &[String], started: Instant) -> Self {
-        let plain = !std::io::stdout().is_terminal()
-            || std::env::var_os("CI").is_some()
-            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let face = match (format, plain) {
+        let face = match (format, !is_live()) {
             (Format::Json, _) => Face::Silent,
             (Format::Human, true) => Face::Lines,
             (Format::Human, false) => Face::Live(Box::new(Live::new(services))),
@@ -169,7 +173,7 @@ impl Live {
 
 impl Row {
     fn draw(&self, service: &str) {
-        let name: String = service.chars().take(NAME_WIDTH - 1).collect();
+        let name = console::truncate_str(service, NAME_WIDTH - 1, "…");
         let cells = Gate::ALL.map(|gate| padded(self.cells.get(&gate).map_or("·", String::as_str)));
         self.bar
             .set_message(format!("{name:<NAME_WIDTH$}{}", cells.concat()));

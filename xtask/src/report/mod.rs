@@ -99,6 +99,27 @@ impl Report {
         Ok(())
     }
 
+    /// What is not well, a line each with its remedy under it: for a terminal, whose table holds one word a gate.
+    pub fn findings(&self) -> String {
+        let bad = |record: &&Record| matches!(record.outcome, Outcome::Violated | Outcome::Undecided);
+        let mut text = String::new();
+        for record in self.records.iter().filter(bad) {
+            let worst = record.checks.iter().find(|check| check.outcome == record.outcome);
+            let hint = worst.and_then(|check| check.hint.as_ref());
+            text.push_str(&format!(
+                "{} {} {}: {}\n",
+                record.service,
+                record.gate.name(),
+                record.outcome.word(),
+                record.reason
+            ));
+            if let Some(hint) = hint {
+                text.push_str(&format!("  hint: {hint}\n"));
+            }
+        }
+        text
+    }
+
     /// The last line of a run, and everything that is not well above it.
     pub fn summary(&self) -> String {
         let count = |outcome| {
@@ -201,6 +222,16 @@ pub(crate) mod tests {
     #[test]
     fn the_summary_counts_and_says_where_the_report_lies() {
         insta::assert_snapshot!(sample().summary(), @"1 passed, 1 violated, 1 undecided, 1 skipped; exit 1 after 12.3 s; reports/20261121-101500-abcd");
+    }
+
+    #[test]
+    fn findings_name_service_gate_reason_and_remedy() {
+        insta::assert_snapshot!(sample().findings(), @r"
+        frontend budget violated: over budget: 17.00 MB unpacked | 1.00 MB over
+          hint: make it smaller
+        frontend scan undecided: vulnerabilities: no database
+          hint: pass --vuln-db
+        ");
     }
 
     #[test]
