@@ -298,10 +298,13 @@ impl Boot<'_> {
         self.engine.start(&container).await?;
         let deadline = Deadline::within(Duration::from_millis(self.limits.stop_deadline_ms));
         let ended = poll(deadline, POLL_EVERY, || async {
-            let state = self.engine.state(&container).await.ok()?;
-            (!state.running).then_some(state.exit_code)
+            // An engine that does not answer is no service that does not end.
+            match self.engine.state(&container).await {
+                Ok(state) => (!state.running).then_some(Ok(state.exit_code)),
+                Err(error) => Some(Err(error)),
+            }
         });
-        let code = ended.await.flatten();
+        let code = ended.await.transpose()?.flatten();
         let log = self.keep_log(&container, purpose).await;
         self.engine.remove(&container).await?;
         Ok((code, log))

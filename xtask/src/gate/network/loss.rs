@@ -44,7 +44,7 @@ pub(super) async fn check(stack: &Stack<'_>, store: &str) -> Result<Found> {
     stack.engine.start(container).await?;
     let deadline = Deadline::within(Duration::from_millis(stack.plan.limits.recovery_deadline_ms));
     for (service, started_at) in dependents.iter().zip(before) {
-        let why = stack.ready_by(service, deadline).await;
+        let why = stack.ready_by(service, deadline).await?;
         let now = stack
             .engine
             .state(stack.container(&service.name)?)

@@ -229,7 +229,7 @@ impl<'a> Stack<'a> {
         let asked: Vec<_> = stream::iter(asked).buffer_unordered(SIDE_BY_SIDE).collect().await;
         let mut found = Found::new();
         for (service, why) in asked {
-            let check = match why {
+            let check = match why? {
                 None => Check::passed("ready", "with its stores"),
                 Some(why) => Check::violated(
                     "never ready",
@@ -244,28 +244,29 @@ impl<'a> Stack<'a> {
         Ok(found)
     }
 
-    /// `None` once `/ready` answers 200; otherwise why it does not.
-    pub(super) async fn ready_by(&self, service: &Service, deadline: Deadline) -> Option<String> {
-        let container = match self.container(&service.name) {
-            Ok(container) => container,
-            Err(error) => return Some(error.to_string()),
-        };
+    /// `None` once `/ready` answers 200; otherwise why it does not. What the engine could not tell is an error.
+    pub(super) async fn ready_by(&self, service: &Service, deadline: Deadline) -> Result<Option<String>> {
+        let container = self.container(&service.name)?;
         let url = ready_url(service);
         loop {
-            match self.engine.state(container).await {
-                Ok(state) if !state.running => {
-                    return Some(format!("ended with exit code {}", state.exit_code.unwrap_or(-1)));
-                }
-                Ok(_) => {}
-                Err(error) => return Some(error.to_string()),
+            let state = self.engine.state(container).await?;
+            if !state.running {
+                return Ok(Some(format!(
+                    "ended with exit code {}",
+                    state.exit_code.unwrap_or(-1)
+                )));
             }
-            let last = match self.probe(&service.name, std::slice::from_ref(&url)).await {
-                Ok(answers) if answers[0].open() => return None,
-                Ok(answers) => answers[0].line.clone(),
-                Err(error) => error.to_string(),
-            };
+            // A probe fails when its service ends beneath it: the next round tells.
+            let answered = self.probe(&service.name, std::slice::from_ref(&url)).await;
+            if answered.as_ref().is_ok_and(|answers| answers[0].open()) {
+                return Ok(None);
+            }
             if deadline.passed() {
-                return Some(format!("not ready within {} s: {last}", deadline.limit.as_secs()));
+                let last = &answered?[0].line;
+                return Ok(Some(format!(
+                    "not ready within {} s: {last}",
+                    deadline.limit.as_secs()
+                )));
             }
             tokio::time::sleep(Duration::from_millis(200).min(deadline.left())).await;
         }
