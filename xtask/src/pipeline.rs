@@ -1,6 +1,6 @@
 //! The order of a run: one line and one comment a step. No step knows the next one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -184,10 +184,12 @@ where
 
 async fn lint_all(context: &Context, plan: &Plan, board: &Board) -> Vec<Record> {
     let environments = lint::environments(context).await;
+    let planned = plan.images.iter().map(|image| image.service.name.as_str());
+    let known: BTreeSet<&str> = planned.chain(plan.left_out.iter().map(String::as_str)).collect();
     let mut records = Vec::new();
     for image in plan.judged() {
         let service = &image.service;
-        let look = lint::check(context, service, &environments);
+        let look = lint::check(context, service, &environments, &known);
         let record = gate::judged(context, &service.name, Gate::Lint, look).await;
         board.judged(&record);
         records.push(record);

@@ -1,6 +1,7 @@
 //! The lint gate: Dockerfile rules (our own, and hadolint's where it can be had) and the compose configuration
 //! of every environment. Needs no image.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -44,7 +45,13 @@ async fn config(context: &Context, environment: &str) -> Result<Config, String> 
 }
 
 /// Judges one service's Dockerfile and its place in every environment.
-pub async fn check(context: &Context, service: &Service, environments: &Environments) -> Result<Record> {
+/// `known` are the names of all services that have an image.
+pub async fn check(
+    context: &Context,
+    service: &Service,
+    environments: &Environments,
+    known: &BTreeSet<&str>,
+) -> Result<Record> {
     let path = service.dockerfile();
     let text = std::fs::read_to_string(context.root.join(&path))
         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -57,6 +64,11 @@ pub async fn check(context: &Context, service: &Service, environments: &Environm
             .iter()
             .map(|(name, config)| in_compose(service, name, config)),
     );
+    let resolved = environments
+        .0
+        .iter()
+        .filter_map(|(name, config)| Some((name, config.as_ref().ok()?)));
+    checks.extend(resolved.filter_map(|(name, config)| orphan(name, config, known)));
     Ok(Record::from_checks(&service.name, Gate::Lint, checks, tool))
 }
 
@@ -153,6 +165,22 @@ fn in_compose(service: &Service, environment: &str, config: &Result<Config, Stri
     Check::passed(name, "stands in the configuration")
 }
 
+/// A compose service that is built here, but from no crate of ours: nothing would ever judge its image.
+fn orphan(environment: &str, config: &Config, known: &BTreeSet<&str>) -> Option<Check> {
+    let built = config
+        .services
+        .iter()
+        .filter_map(|(name, service)| Some((name, service.dockerfile()?)));
+    let (name, dockerfile) = built
+        .into_iter()
+        .find(|(name, _)| !known.contains(name.as_str()))?;
+    Some(Check::violated(
+        format!("compose {environment}"),
+        format!("builds '{name}' from {dockerfile}, but no crate under services/ has that image"),
+        "give the crate `[package.metadata.image]`, or take the entry out of compose/",
+    ))
+}
+
 fn has_fixed_port(service: &compose::ServiceConfig) -> bool {
     service.ports.iter().any(|port| {
         port["published"]
@@ -165,7 +193,7 @@ fn has_fixed_port(service: &compose::ServiceConfig) -> bool {
 mod tests {
     use super::*;
     use crate::verdict::Outcome;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     fn service() -> Service {
         Service {
@@ -207,6 +235,19 @@ mod tests {
             r#""ports":[{"published":"8080","target":8080}],"expose""#,
         );
         assert!(judged(&fixed).detail.contains("fixed port"));
+    }
+
+    #[test]
+    fn a_built_service_without_a_crate_is_named() {
+        let text = r#"{"services":{"ghost":{"build":{"dockerfile":"docker/Dockerfile.ghost"}},"redis":{"image":"x"}}}"#;
+        let config = compose::parse_config(text).unwrap();
+        let check = orphan("ci", &config, &BTreeSet::from(["frontend"])).unwrap();
+        assert!(
+            check.detail.contains("builds 'ghost' from Dockerfile.ghost"),
+            "{}",
+            check.detail
+        );
+        assert!(orphan("ci", &config, &BTreeSet::from(["ghost"])).is_none());
     }
 
     #[test]
