@@ -69,7 +69,7 @@ pub async fn build(context: &Context, engine: &Engine, plan: &Plan, board: &Boar
         board.note(&format!("build context: {size} sent"));
     }
     if !output.success() {
-        return Ok(failed(engine, plan, &output, begun).await);
+        return Ok(failed(plan, &output, begun).await);
     }
     let digests = bake::parse_digests(&std::fs::read_to_string(&metadata).unwrap_or_default());
     let mut result = BuildResult::default();
@@ -185,7 +185,7 @@ fn passed(built: &Built) -> Record {
 
 /// A failed bake: the image that it names is at fault; of the others nothing can be said. Where the engine
 /// itself is gone or its disk is full, nothing can be said of any.
-async fn failed(engine: &Engine, plan: &Plan, output: &process::Output, begun: Instant) -> BuildResult {
+async fn failed(plan: &Plan, output: &process::Output, begun: Instant) -> BuildResult {
     let named = bake::failed_target(&output.stderr).map(str::to_owned);
     let full = output.stderr.contains("no space left on device");
     let gone = Engine::connect().await.is_err();
@@ -222,7 +222,6 @@ async fn failed(engine: &Engine, plan: &Plan, output: &process::Output, begun: I
         };
         finish(record, begun)
     });
-    let _ = engine;
     BuildResult {
         records: records.collect(),
         images: Vec::new(),

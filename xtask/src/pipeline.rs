@@ -366,16 +366,12 @@ async fn ready(context: &Context, plan: &Plan) -> Result<()> {
 
 async fn sweep_the_dead(engine: &Engine, board: &Board) {
     for run_id in Lease::dead(&Lease::dir()) {
-        match engine.sweep(&run_id).await {
-            Ok(count) => {
-                let _ = std::fs::remove_file(Lease::dir().join(&run_id));
-                if count > 0 {
-                    board.note(&format!(
-                        "swept {count} thing{} that run {run_id} left behind",
-                        catalogue::plural(count)
-                    ));
-                }
-            }
+        match engine.sweep_dead(&run_id).await {
+            Ok(0) => {}
+            Ok(count) => board.note(&format!(
+                "swept {count} thing{} that run {run_id} left behind",
+                catalogue::plural(count)
+            )),
             Err(error) => board.note(&format!("what run {run_id} left behind stays for now: {error:#}")),
         }
     }
@@ -386,8 +382,7 @@ pub async fn clean() -> Result<()> {
     let engine = Engine::connect().await?;
     let mut total = 0;
     for run_id in Lease::dead(&Lease::dir()) {
-        total += engine.sweep(&run_id).await?;
-        let _ = std::fs::remove_file(Lease::dir().join(&run_id));
+        total += engine.sweep_dead(&run_id).await?;
     }
     report::say(&format!(
         "swept {total} thing{} of dead runs",

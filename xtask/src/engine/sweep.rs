@@ -69,6 +69,14 @@ fn is_unlocked(path: &Path) -> bool {
 }
 
 impl Engine {
+    /// Sweeps a run whose lease says that it is dead, and forgets the lease. Returns how many things were
+    /// removed; on an error the lease stays, and the next sweep tries again.
+    pub async fn sweep_dead(&self, run_id: &str) -> Result<usize> {
+        let removed = self.sweep(run_id).await?;
+        let _ = std::fs::remove_file(Lease::dir().join(run_id));
+        Ok(removed)
+    }
+
     /// Removes everything that carries the run's id: containers, networks, volumes, and the run's own tags.
     /// Returns how many things were removed.
     pub async fn sweep(&self, run_id: &str) -> Result<usize> {
