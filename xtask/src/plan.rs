@@ -87,13 +87,12 @@ pub fn work_out(
     } else {
         chosen.clone()
     };
-    let list = revision_list(catalogue, revisions);
     let images = catalogue
         .services
         .iter()
         .filter(|service| reach.contains(service.name.as_str()));
     let images =
-        images.map(|service| image_plan(service, revisions, &list, !chosen.contains(service.name.as_str())));
+        images.map(|service| image_plan(service, revisions, !chosen.contains(service.name.as_str())));
     let left_out = catalogue.services.iter().map(|service| service.name.clone());
     Plan {
         images: images.collect(),
@@ -105,12 +104,7 @@ pub fn work_out(
     }
 }
 
-fn image_plan(
-    service: &Service,
-    revisions: &BTreeMap<String, Revision>,
-    revision_list: &str,
-    support: bool,
-) -> ImagePlan {
+fn image_plan(service: &Service, revisions: &BTreeMap<String, Revision>, support: bool) -> ImagePlan {
     let unknown = Revision {
         commit: None,
         time_s: 0,
@@ -118,7 +112,6 @@ fn image_plan(
     };
     let revision = revisions.get(&service.name).cloned().unwrap_or(unknown);
     let args = [
-        ("HORME_REVISIONS", revision_list.to_owned()),
         ("IMAGE_VERSION", service.version.clone()),
         ("IMAGE_REVISION", revision.shown()),
         ("IMAGE_CREATED", revision.created()),
@@ -134,15 +127,6 @@ fn image_plan(
         args,
         support,
     }
-}
-
-/// One value for all images, so that they share the step that compiles; each binary takes its own part.
-fn revision_list(catalogue: &Catalogue, revisions: &BTreeMap<String, Revision>) -> String {
-    let known = catalogue.services.iter().filter_map(|service| {
-        let revision = revisions.get(&service.name)?;
-        Some(format!("{}={}", service.name, revision.shown()))
-    });
-    known.collect::<Vec<_>>().join(" ")
 }
 
 /// The chosen services and all that they call, directly or through others.

@@ -25,7 +25,7 @@ pub mod upstream;
 
 pub use body::Body;
 pub use health::{Health, OnLoss};
-pub use info::{Revision, ServiceInfo};
+pub use info::ServiceInfo;
 pub use launch::main;
 pub use problem::{Problem, Result};
 pub use serve::with_common_routes;
