@@ -7,6 +7,7 @@ mod recipe;
 mod registry;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -14,8 +15,10 @@ use serde::Serialize;
 pub use make::{base_packages, make, missing};
 use pins::Pins;
 
+use crate::cache::Kept;
 use crate::cli::BasesMode;
 use crate::context::Context;
+use crate::verdict::age;
 
 /// The roles that Dockerfiles name in a `FROM`; all others are run as they are.
 const BUILD_ROLES: [&str; 2] = ["builder", "runtime"];
@@ -95,13 +98,49 @@ pub async fn resolve(context: &Context, mode: BasesMode) -> Result<Bases> {
     let reason = match mode {
         BasesMode::Upstream => return Ok(Bases::upstream(&pins, "asked for".to_owned())),
         BasesMode::Local => "asked for".to_owned(),
-        BasesMode::Auto => match registry::answer(context, build_pins(&pins)).await {
-            Ok(()) => return Ok(Bases::upstream(&pins, "auto: their registries answer".to_owned())),
-            Err(why) => format!("auto: {why}"),
+        BasesMode::Auto => match answer(context, build_pins(&pins)).await {
+            Answer { refusal: None, since } => {
+                return Ok(Bases::upstream(
+                    &pins,
+                    format!("auto: their registries answer{since}"),
+                ));
+            }
+            Answer {
+                refusal: Some(why),
+                since,
+            } => format!("auto: {why}{since}"),
         },
     };
-    let tags = recipe::tags(context, &pins).await?;
+    let tags = recipe::tags(context, &pins)?;
     Ok(Bases::local(&pins, &tags, reason))
+}
+
+/// Whether the registries answer, and, for an answer that was given before, when.
+struct Answer {
+    refusal: Option<String>,
+    since: String,
+}
+
+/// How long an answer holds: nobody's network changes with every run, and asking takes up to seconds.
+const ANSWER_HOLDS: Duration = Duration::from_secs(3600);
+
+/// Asks the registries, or remembers what they answered within the hour (`--fresh` asks anew).
+async fn answer(context: &Context, references: Vec<String>) -> Answer {
+    let kept = context.cache.get::<Option<String>>("registry", &references);
+    let holds = |kept: &Kept<_>| !context.options.fresh && kept.age_s() < ANSWER_HOLDS.as_secs();
+    if let Some(kept) = kept.filter(holds) {
+        let since = format!(", asked {} ago", age(kept.age_s()));
+        return Answer {
+            refusal: kept.value,
+            since,
+        };
+    }
+    let refusal = registry::answer(context, references.clone()).await.err();
+    context.cache.put("registry", &references, &refusal);
+    Answer {
+        refusal,
+        since: String::new(),
+    }
 }
 
 /// What the Dockerfiles name in `FROM`.

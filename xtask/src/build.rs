@@ -1,5 +1,5 @@
-//! From the plan to images in the engine: one joint bake, digests read back, an archive of each image for the
-//! gates that read files. Verdicts of the gate `build` are made here; no other gate is.
+//! The build: every image that does not stand here already, in one joint bake, each by the digest that the
+//! engine reports. What is tested and pushed from here on is that digest; a name on top of it is a convenience.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,26 +8,60 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::context::Context;
-use crate::engine::{Engine, run_tag};
+use crate::engine::{Engine, ImageFacts, run_tag};
 use crate::exit::Failure;
 use crate::plan::{ImagePlan, Plan};
 use crate::process;
 use crate::report::live::Board;
+use crate::standing;
 use crate::tool::bake;
-use crate::verdict::{Check, Gate, Record};
+use crate::verdict::{Check, Gate, Origin, Record};
 
 /// An image in the engine, by the digest that every gate judges.
 #[derive(Debug, Clone)]
 pub struct Built {
     pub plan: ImagePlan,
-    /// A name that this run alone moves: `<image>:run-<id>`.
+    /// A name that this run alone moves, given by [`hold`]: `<image>:run-<id>`.
     pub reference: String,
     /// The platform manifest's digest, `sha256:...`.
     pub digest: String,
     pub labels: BTreeMap<String, String>,
     pub user: String,
-    /// The image as an archive, deleted at the end of the run.
-    pub archive: PathBuf,
+    /// Whether this run built it.
+    pub origin: Origin,
+    /// Where [`export`] puts the image as an archive, deleted at the end of the run.
+    archive: PathBuf,
+}
+
+impl Built {
+    /// An image that the engine holds.
+    pub fn new(context: &Context, plan: &ImagePlan, facts: ImageFacts, origin: Origin) -> Self {
+        let name = &plan.service.name;
+        Built {
+            reference: run_reference(context, plan),
+            digest: facts.id,
+            labels: facts.labels,
+            user: facts.user,
+            origin,
+            archive: context.run_dir.join("images").join(format!("{name}.tar")),
+            plan: plan.clone(),
+        }
+    }
+
+    /// Gives the image the name that this run alone moves, so that nothing takes it away meanwhile.
+    pub async fn hold(&self, context: &Context, engine: &Engine) -> Result<()> {
+        engine
+            .tag(&self.digest, &self.plan.service.image, &run_tag(&context.run_id))
+            .await
+    }
+
+    /// The image as an archive, for gates that read it; written once in a run.
+    pub async fn export(&self, engine: &Engine) -> Result<&PathBuf> {
+        if !self.archive.is_file() {
+            engine.export(&self.digest, &self.archive).await?;
+        }
+        Ok(&self.archive)
+    }
 }
 
 /// What the build came to: a verdict for every image, and those that were built.
@@ -37,21 +71,64 @@ pub struct BuildResult {
     pub images: Vec<Built>,
 }
 
-/// Builds all images of the plan in one go.
+/// Builds the images that do not stand here already, in one go, and puts them beside those that do.
 ///
 /// # Errors
 /// Only where nothing can be said of any image (the definition cannot be written, the run was interrupted).
-pub async fn build(context: &Context, engine: &Engine, plan: &Plan, board: &Board) -> Result<BuildResult> {
+pub async fn build(
+    context: &Context,
+    engine: &Engine,
+    plan: &Plan,
+    standing: Vec<Built>,
+    board: &Board,
+) -> Result<BuildResult> {
+    let stands = |image: &&ImagePlan| {
+        standing
+            .iter()
+            .any(|built| built.plan.service.name == image.service.name)
+    };
+    let missing: Vec<ImagePlan> = plan
+        .images
+        .iter()
+        .filter(|image| !stands(image))
+        .cloned()
+        .collect();
+    let judged = standing.iter().filter(|built| !built.plan.support);
+    let mut result = BuildResult {
+        records: judged.map(passed).collect(),
+        images: Vec::new(),
+    };
+    result.records.iter().for_each(|record| board.judged(record));
+    if !missing.is_empty() {
+        let built = bake(context, engine, plan, &missing, board).await?;
+        built.records.iter().for_each(|record| board.judged(record));
+        result.records.extend(built.records);
+        result.images = built.images;
+    }
+    result.images.extend(standing);
+    result
+        .images
+        .sort_by(|a, b| a.plan.service.name.cmp(&b.plan.service.name));
+    Ok(result)
+}
+
+async fn bake(
+    context: &Context,
+    engine: &Engine,
+    plan: &Plan,
+    images: &[ImagePlan],
+    board: &Board,
+) -> Result<BuildResult> {
     let begun = Instant::now();
     let (definition, metadata) = (
         context.run_dir.join("bake.json"),
         context.run_dir.join("bake-metadata.json"),
     );
     let tag = run_tag(&context.run_id);
-    let content = bake::definition(&context.root, plan, &plan.images, &tag);
+    let content = bake::definition(&context.root, plan, images, &tag);
     std::fs::write(&definition, serde_json::to_vec_pretty(&content)?).context("cannot write bake.json")?;
 
-    for image in plan.judged() {
+    for image in images {
         board.begin(&image.service.name, Gate::Build);
     }
     let call = bake::call(&definition, &metadata).log(context.log("build"));
@@ -69,11 +146,11 @@ pub async fn build(context: &Context, engine: &Engine, plan: &Plan, board: &Boar
         board.note(&format!("build context: {size} sent"));
     }
     if !output.success() {
-        return Ok(failed(plan, &output, begun).await);
+        return Ok(failed(images, &output, begun).await);
     }
     let digests = bake::parse_digests(&std::fs::read_to_string(&metadata).unwrap_or_default());
     let mut result = BuildResult::default();
-    for image in &plan.images {
+    for image in images {
         let record = match built(context, engine, image, &digests).await {
             Ok(built) => {
                 let record = passed(&built);
@@ -104,11 +181,7 @@ pub async fn existing(context: &Context, engine: &Engine, plan: &Plan) -> Result
         let name = format!("{}:latest", image.service.image);
         match engine.image(&name).await? {
             Some(facts) => {
-                let reference = run_reference(context, image);
-                engine
-                    .tag(&name, &image.service.image, &run_tag(&context.run_id))
-                    .await?;
-                images.push(exported(context, engine, image, reference, facts).await?);
+                images.push(Built::new(context, image, facts, Origin::Fresh));
             }
             None => missing.push(name),
         }
@@ -145,30 +218,9 @@ async fn built(
     if engine.containerd_store && *reported != facts.id {
         anyhow::bail!("bake reported {reported}, the engine holds {}", facts.id);
     }
-    engine.tag(&reference, &image.service.image, "latest").await?;
-    exported(context, engine, image, reference, facts).await
-}
-
-async fn exported(
-    context: &Context,
-    engine: &Engine,
-    image: &ImagePlan,
-    reference: String,
-    facts: crate::engine::ImageFacts,
-) -> Result<Built> {
-    let archive = context
-        .run_dir
-        .join("images")
-        .join(format!("{}.tar", image.service.name));
-    engine.export(&reference, &archive).await?;
-    Ok(Built {
-        plan: image.clone(),
-        reference,
-        digest: facts.id,
-        labels: facts.labels,
-        user: facts.user,
-        archive,
-    })
+    let built = Built::new(context, image, facts, Origin::Fresh);
+    standing::remember(context, engine, &built).await?;
+    Ok(built)
 }
 
 fn passed(built: &Built) -> Record {
@@ -180,16 +232,18 @@ fn passed(built: &Built) -> Record {
         short(&built.digest),
     );
     record.digest = Some(built.digest.clone());
+    record.origin = built.origin.clone();
     record
 }
 
 /// A failed bake: the image that it names is at fault; of the others nothing can be said. Where the engine
 /// itself is gone or its disk is full, nothing can be said of any.
-async fn failed(plan: &Plan, output: &process::Output, begun: Instant) -> BuildResult {
+async fn failed(images: &[ImagePlan], output: &process::Output, begun: Instant) -> BuildResult {
     let named = bake::failed_target(&output.stderr).map(str::to_owned);
     let full = output.stderr.contains("no space left on device");
     let gone = Engine::connect().await.is_err();
-    let records = plan.judged().map(|image| {
+    let judged = images.iter().filter(|image| !image.support);
+    let records = judged.map(|image| {
         let service = &image.service.name;
         let record = if full {
             Record::undecided(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use cargo_metadata::{DependencyKind, Metadata, Package, PackageId, TargetKind};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::exit::Failure;
@@ -15,7 +15,7 @@ use crate::exit::Failure;
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// A service crate and what its manifest says of its image.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     /// Package name = binary name = compose service name.
     pub name: String,
@@ -33,22 +33,30 @@ pub struct Service {
     pub on_loss: BTreeMap<String, OnLoss>,
     /// The crate's folder, relative to the root.
     pub dir: PathBuf,
-    /// Folders of the crate and of its path dependencies, relative to the root.
+    /// Folders of the crate and of its path dependencies, and what the Dockerfile takes from the context by
+    /// name, relative to the root.
     pub source_dirs: BTreeSet<PathBuf>,
     /// `name version` of every crate in the binary: normal dependencies for [`TARGET`], no build
     /// dependencies, no procedural macros.
     pub crates: BTreeSet<String>,
     /// Those that only the build runs: procedural macros, build dependencies, and what they alone use.
     pub build_crates: BTreeSet<String>,
+    /// Of all these crates, the features that the workspace's joint resolution turns on, separated by spaces.
+    pub features: BTreeMap<String, String>,
 }
 
 impl Service {
     pub fn dockerfile(&self) -> PathBuf {
         Path::new("docker").join(format!("Dockerfile.{}", self.name))
     }
+
+    /// `name version` of every crate that can change the binary.
+    pub fn closure(&self) -> BTreeSet<String> {
+        &self.crates | &self.build_crates
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnLoss {
     /// Stays ready (200), says `degraded`.
@@ -58,7 +66,7 @@ pub enum OnLoss {
 }
 
 /// All services, by name.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Catalogue {
     pub services: Vec<Service>,
 }
@@ -103,12 +111,39 @@ pub fn read(root: &Path, metadata: &Metadata) -> Result<Catalogue> {
     }
     services.sort_by(|a, b| a.name.cmp(&b.name));
     check_edges(&services, &mut problems);
-    check_dockerfiles(root, &services, &mut problems);
+    problems.extend(missing_dockerfiles(root, &services));
     if services.is_empty() && problems.is_empty() {
         problems.push("services/: no crate has a `[package.metadata.image]` table".to_owned());
     }
+    refuse(problems)?;
+    Ok(Catalogue { services })
+}
+
+/// Every service with an image needs a Dockerfile.
+///
+/// # Errors
+/// Exit 2, naming all that are missing.
+pub fn check_dockerfiles(root: &Path, catalogue: &Catalogue) -> Result<()> {
+    refuse(missing_dockerfiles(root, &catalogue.services))
+}
+
+fn missing_dockerfiles(root: &Path, services: &[Service]) -> Vec<String> {
+    let missing = services
+        .iter()
+        .filter(|service| !root.join(service.dockerfile()).is_file());
+    let problems = missing.map(|service| {
+        format!(
+            "{}: missing; the service '{}' has an image and so needs a Dockerfile",
+            service.dockerfile().display(),
+            service.name
+        )
+    });
+    problems.collect()
+}
+
+fn refuse(problems: Vec<String>) -> Result<()> {
     if problems.is_empty() {
-        return Ok(Catalogue { services });
+        return Ok(());
     }
     let count = problems.len();
     let what = format!(
@@ -116,11 +151,8 @@ pub fn read(root: &Path, metadata: &Metadata) -> Result<Catalogue> {
         plural(count),
         problems.join("\n  ")
     );
-    Err(Failure::usage(
-        what,
-        "the keys of `[package.metadata.image]` are described in the README",
-    )
-    .into())
+    let hint = "the keys of `[package.metadata.image]` are described in the README";
+    Err(Failure::usage(what, hint).into())
 }
 
 fn check_edges(services: &[Service], problems: &mut Vec<String>) {
@@ -145,18 +177,6 @@ fn check_edges(services: &[Service], problems: &mut Vec<String>) {
                 "{}: image.name: '{}' is {other}'s name already",
                 file.display(),
                 service.image
-            ));
-        }
-    }
-}
-
-fn check_dockerfiles(root: &Path, services: &[Service], problems: &mut Vec<String>) {
-    for service in services {
-        if !root.join(service.dockerfile()).is_file() {
-            problems.push(format!(
-                "{}: missing; the service '{}' has an image and so needs a Dockerfile",
-                service.dockerfile().display(),
-                service.name
             ));
         }
     }
@@ -202,6 +222,7 @@ impl<'a> Reader<'a> {
             crates,
             build_crates,
             source_dirs,
+            features,
         } = closure(metadata, &self.package.id, self.root);
         Service {
             name: self.package.name.to_string(),
@@ -216,6 +237,7 @@ impl<'a> Reader<'a> {
             source_dirs,
             crates,
             build_crates,
+            features,
         }
     }
 
@@ -341,6 +363,7 @@ struct Closure {
     crates: BTreeSet<String>,
     build_crates: BTreeSet<String>,
     source_dirs: BTreeSet<PathBuf>,
+    features: BTreeMap<String, String>,
 }
 
 /// The crates in a package's binary, those of its build, and the folders of those that lie in this checkout.
@@ -370,7 +393,12 @@ fn closure(metadata: &Metadata, root_id: &PackageId, root: &Path) -> Closure {
         } else {
             &mut closure.build_crates
         };
-        crates.insert(format!("{} {}", package.name, package.version));
+        let id = format!("{} {}", package.name, package.version);
+        let features: BTreeSet<String> = node.features.iter().map(ToString::to_string).collect();
+        closure
+            .features
+            .insert(id.clone(), Vec::from_iter(features).join(" "));
+        crates.insert(id);
         if package.source.is_none()
             && let Some(dir) = package.manifest_path.as_std_path().parent()
         {

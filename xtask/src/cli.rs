@@ -32,6 +32,8 @@ pub enum Command {
     Setup(RunOptions),
     /// Print what a run would do, in every detail, and do none of it
     Plan(RunOptions),
+    /// Say what differs from the last build of a service
+    Why(WhyOptions),
     /// Build and tag the images
     Build(RunOptions),
     /// Dockerfile rules, compose configuration, every image in compose
@@ -44,6 +46,8 @@ pub enum Command {
     Boot(RunOptions),
     /// The compose stack over the built images: every edge, every refusal, a story, a lost store
     Network(RunOptions),
+    /// Add a service that passes every gate as it is
+    New(NewOptions),
     /// Print the report of the latest run, or of the one named
     Report(ReportOptions),
     /// Sweep what dead runs left behind
@@ -95,6 +99,18 @@ pub struct RunOptions {
     /// A Trivy cache folder that holds a vulnerability database (`db/trivy.db`)
     #[arg(long, value_name = "DIR", env = "HORME_VULN_DB")]
     pub vuln_db: Option<PathBuf>,
+
+    /// Reuse nothing of earlier runs: build and look at everything again
+    #[arg(long)]
+    pub fresh: bool,
+
+    /// Images that an earlier run proved may come from here instead of being built (registry and owner)
+    #[arg(long, value_name = "REGISTRY/OWNER", env = "HORME_FROM")]
+    pub from: Option<String>,
+
+    /// Where verdicts of earlier runs are kept [default: ~/.cache/horme/results]
+    #[arg(long, value_name = "DIR", env = "HORME_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -105,6 +121,33 @@ pub struct TestOptions {
     /// Passed to the test binaries, after `--`
     #[arg(last = true)]
     pub args: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct WhyOptions {
+    /// The service
+    pub service: String,
+
+    #[command(flatten)]
+    pub run: RunOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct NewOptions {
+    /// Of the crate, the binary, the Dockerfile and the compose service, e.g. `price-list`
+    pub name: String,
+
+    /// Where it listens; the lowest free port from 8004 on when absent
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+
+    /// One line for the manifest, the image and `--help`
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "Says who it is, and nothing else yet"
+    )]
+    pub description: String,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -6,7 +6,7 @@ use crate::cli::{CleanOptions, Command, Format, ReportOptions, RunOptions};
 use crate::context::{self, Context};
 use crate::exit::Exit;
 use crate::verdict::Gate;
-use crate::{bases, pipeline, plan, report, setup, testing};
+use crate::{bases, cleaning, pipeline, plan, planning, report, scaffold, setup, testing, why};
 
 /// Carries out one subcommand.
 pub async fn dispatch(command: Command) -> Result<Exit> {
@@ -20,7 +20,9 @@ pub async fn dispatch(command: Command) -> Result<Exit> {
         Command::Network(options) => run("network", options, &[Gate::Network]).await,
         Command::Setup(options) => provision(options).await,
         Command::Plan(options) => show_plan(options).await,
+        Command::Why(options) => why::run(&context(options.run.clone())?, &options.service).await,
         Command::Test(options) => testing::run(&context(options.run.clone())?, &options.args).await,
+        Command::New(options) => scaffold::run(&context(RunOptions::default())?, &options).await,
         Command::Report(options) => show_report(&options),
         Command::Clean(options) => clean(&options).await,
     }
@@ -47,8 +49,8 @@ async fn provision(options: RunOptions) -> Result<Exit> {
 
 async fn show_plan(options: RunOptions) -> Result<Exit> {
     let context = context(options)?;
-    let catalogue = pipeline::read_catalogue(&context).await?;
-    let plan = pipeline::work_out(&context, &catalogue, &Gate::ALL).await?;
+    let catalogue = planning::read_catalogue(&context).await?;
+    let (plan, _) = planning::work_out(&context, &catalogue, &Gate::ALL).await?;
     report::say(&match context.options.format {
         Format::Human => plan::describe(&plan),
         Format::Json => serde_json::to_string_pretty(&plan)?,
@@ -75,6 +77,6 @@ async fn clean(options: &CleanOptions) -> Result<Exit> {
     if options.reports {
         context::remove_run_dirs(&context::find_root()?.join("reports"))?;
     }
-    pipeline::clean().await?;
+    cleaning::clean().await?;
     Ok(Exit::Passed)
 }

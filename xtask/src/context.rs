@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::Cache;
 use crate::cli::RunOptions;
 use crate::exit::{Exit, Failure};
 
@@ -21,6 +22,8 @@ pub struct Context {
     /// `reports/<run-id>`: logs and reports of this run.
     pub run_dir: PathBuf,
     pub options: RunOptions,
+    /// What earlier runs found.
+    pub cache: Arc<Cache>,
     /// Cancelled by SIGINT and SIGTERM; every wait and every child process observes it.
     pub cancel: CancellationToken,
     /// The signal that cancelled it.
@@ -33,12 +36,15 @@ impl Context {
     pub fn new(root: PathBuf, options: RunOptions) -> Self {
         let run_id = new_run_id();
         let run_dir = root.join("reports").join(&run_id);
+        let cache_dir = options.cache_dir.clone().unwrap_or_else(Cache::default_dir);
+        let cache = Arc::new(Cache::new(cache_dir, &run_id));
         let (cancel, signal) = (CancellationToken::new(), Arc::default());
         Context {
             root,
             run_id,
             run_dir,
             options,
+            cache,
             cancel,
             signal,
             started: Instant::now(),

@@ -3,23 +3,33 @@
 
 mod bases;
 mod build;
+mod cache;
 mod catalogue;
+mod cleaning;
 mod cli;
 mod commands;
 mod context;
 mod engine;
+mod evidence;
 mod exit;
+mod fingerprint;
 mod gate;
+mod hash;
 mod pipeline;
 mod plan;
+mod planning;
 mod process;
 mod report;
+mod revision;
+mod scaffold;
 mod setup;
+mod standing;
 mod testing;
 #[cfg(test)]
 mod tidy;
 mod tool;
 mod verdict;
+mod why;
 
 use std::process::ExitCode;
 

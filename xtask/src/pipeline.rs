@@ -1,24 +1,25 @@
 //! The order of a run: one line and one comment a step. No step knows the next one.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use futures_util::{StreamExt, stream};
+use tokio::sync::OnceCell;
 
-use crate::bases;
 use crate::build::{self, Built};
-use crate::catalogue::{self, Catalogue};
+use crate::catalogue::Service;
+use crate::cleaning;
 use crate::context::Context;
 use crate::engine::{Engine, Lease};
-use crate::exit::{Exit, Failure};
+use crate::evidence::{self, Subject};
+use crate::exit::Exit;
 use crate::gate::{self, boot, budget, lint, network, scan};
-use crate::plan::{self, Plan};
-use crate::process;
+use crate::plan::Plan;
+use crate::planning;
 use crate::report::live::Board;
 use crate::report::{self, Report};
 use crate::setup;
-use crate::tool::{cargo, git};
+use crate::standing;
 use crate::verdict::{Gate, Outcome, Record, exit_of};
 
 /// How many images are scanned, or booted, at a time: more would blur the boot times on two cores.
@@ -31,222 +32,364 @@ const SIDE_BY_SIDE: usize = 2;
 /// Only where the report itself cannot be written.
 pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exit> {
     context.create_run_dir()?;
-    let mut records = Vec::new();
-    let mut plan = None;
-    let ended = steps(context, gates, &mut plan, &mut records).await;
-    let mut exit = exit_of(&records, context.options.strict);
+    let mut said = Said::default();
+    let ended = steps(context, gates, &mut said).await;
+    let mut exit = exit_of(&said.records, context.options.strict);
     if let Err(error) = &ended {
         exit = exit.worst(crate::exit::explain(error).0);
     }
     let interrupted = context.interrupted();
     exit = interrupted.map_or(exit, |signal| exit.worst(signal));
-    let mut report = Report::new(context, command, plan.as_ref(), records, exit);
+    let mut report = Report::new(context, command, said.plan.as_ref(), said.records, exit);
     report.error = ended.as_ref().err().map(|error| crate::exit::explain(error).1);
-    report.environment = environment(context).await;
+    report.environment = said.environment;
     report.write(context)?;
-    show(context, &report)?;
+    report::show(context, &report)?;
     if let (Err(error), None) = (&ended, interrupted) {
         report::complain(&crate::exit::explain(error).1);
     }
     Ok(exit)
 }
 
-/// Facts about this machine's engine that a reader of the report may ask for.
-async fn environment(context: &Context) -> Vec<String> {
-    let mut facts = vec![format!("xtask {}", env!("CARGO_PKG_VERSION"))];
-    if let Ok(engine) = Engine::connect().await {
-        let store = if engine.containerd_store {
-            "containerd image store"
-        } else {
-            "classic image store"
-        };
-        facts.push(format!("engine {} ({store})", engine.version));
-    }
-    facts.push(match context.options.vuln_db.clone().or_else(setup::database) {
-        Some(dir) => format!("vulnerability database in {}", dir.display()),
-        None => "no vulnerability database".to_owned(),
-    });
-    facts
+/// What a run came to so far: whole or not, it is reported.
+#[derive(Default)]
+struct Said {
+    plan: Option<Plan>,
+    records: Vec<Record>,
+    environment: Vec<String>,
 }
 
-async fn steps(
-    context: &Context,
-    gates: &[Gate],
-    plan: &mut Option<Plan>,
-    records: &mut Vec<Record>,
-) -> Result<()> {
+async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()> {
     // What is to be done: the catalogue, the bases, every detail of every image.
-    let (catalogue, plan) = (read_catalogue(context).await?, plan);
-    let plan = &*plan.insert(work_out(context, &catalogue, gates).await?);
+    let catalogue = planning::read_catalogue(context).await?;
+    let (plan, words) = planning::work_out(context, &catalogue, gates).await?;
+    let plan = &*said.plan.insert(plan);
     // A faulty policy or database is told before it costs a build.
-    let settings = scan_settings(context)?;
-    // What must be there: provisioned with --setup, listed all at once without.
-    ready(context, plan).await?;
-    let scanner = gates
-        .contains(&Gate::Scan)
-        .then(|| scanner(settings))
-        .transpose()?;
+    let settings = scan::Settings::read(context)?;
+    // What must be there: provisioned with --setup; otherwise an engine at least, to ask what stands already.
+    let engine = engine(context, plan).await?;
+    said.environment = facts(&engine, &settings);
     let names: Vec<String> = catalogue
         .services
         .iter()
         .map(|service| service.name.clone())
         .collect();
     let board = Board::new(context.options.format, &names, context.started);
-    skipped(plan, &board, records);
-    let engine = Engine::connect().await?;
-    // From here on things are created: a lease tells the next run that we live, or lived.
-    let lease = Lease::take(&Lease::dir(), &context.run_id)?;
-    sweep_the_dead(&engine, &board).await;
-    let done = gated(context, &engine, plan, scanner.as_ref(), &board, records).await;
-    // Whatever happened, nothing of this run stays.
-    clean_up(context, &engine, lease, &board).await;
-    board.finish();
-    done
-}
-
-async fn gated(
-    context: &Context,
-    engine: &Engine,
-    plan: &Plan,
-    scanner: Option<&scan::Scanner>,
-    board: &Board,
-    records: &mut Vec<Record>,
-) -> Result<()> {
-    let wants = |gate| plan.gates.contains(&gate);
-    // lint needs no image: its verdicts come while nothing is built yet.
-    if wants(Gate::Lint) {
-        records.extend(lint_all(context, plan, board).await);
-    }
-    // One joint build, or the images that stand here already for a gate that is run alone.
-    let images = if wants(Gate::Build) {
-        let built = build::build(context, engine, plan, board).await?;
-        built.records.iter().for_each(|record| board.judged(record));
-        records.extend(built.records);
-        built.images
-    } else if plan.gates.iter().any(|gate| *gate != Gate::Lint) {
-        build::existing(context, engine, plan).await?
+    words.iter().for_each(|word| board.note(word));
+    skipped(plan, &board, &mut said.records);
+    let run = Run::new(context, &engine, plan, &settings, &board);
+    // What earlier runs built and found.
+    let standing = run.standing().await?;
+    let ended = if run.knows_all(&standing) {
+        run.gates(standing, &mut said.records).await
     } else {
-        Vec::new()
+        run.looks(&settings, standing, &mut said.records).await
     };
-    // All gates of an image run, even if one fails.
-    let judged: Vec<&Built> = images.iter().filter(|image| !image.plan.support).collect();
-    let budgets = each(
-        context,
-        &judged,
-        wants(Gate::Budget),
-        Gate::Budget,
-        board,
-        budget::check,
-    );
-    records.extend(budgets.await);
-    if let Some(scanner) = scanner {
-        let look = |image| scan::check(context, scanner, image, &plan.limits);
-        records.extend(each(context, &judged, true, Gate::Scan, board, look).await);
-    }
-    let look = |image| boot::check(context, engine, image, &plan.limits);
-    records.extend(each(context, &judged, wants(Gate::Boot), Gate::Boot, board, look).await);
-    // Joined: the stack over the digests that booted.
-    if wants(Gate::Network) {
-        records.extend(stack(context, engine, plan, &images, board, records).await);
-    }
-    unjudged(plan, board, records);
-    Ok(())
+    context.cache.words().iter().for_each(|word| board.note(word));
+    board.finish();
+    ended
 }
 
-/// One gate for each image, a few at a time.
-async fn each<'a, F, Fut>(
-    context: &Context,
-    images: &[&'a Built],
-    wanted: bool,
-    gate: Gate,
-    board: &Board,
-    look: F,
-) -> Vec<Record>
-where
-    F: Fn(&'a Built) -> Fut,
-    Fut: Future<Output = Result<Record>>,
-{
-    if !wanted {
-        return Vec::new();
+/// Everything that the run needs is there, or the run does not begin.
+async fn engine(context: &Context, plan: &Plan) -> Result<Engine> {
+    if context.options.setup {
+        setup::provision(context, &plan.bases).await?;
     }
-    let looks = images.iter().map(|image| {
-        let (service, digest, look) = (&image.plan.service.name, image.digest.clone(), look(image));
-        async move {
-            board.begin(service, gate);
-            let mut record = gate::judged(context, service, gate, look).await;
-            record.digest = Some(digest);
-            board.judged(&record);
-            record
+    match Engine::connect().await {
+        Ok(engine) => Ok(engine),
+        // Whatever else is missing is told at once.
+        Err(error) => preflight(context, plan).await.and(Err(error)),
+    }
+}
+
+async fn preflight(context: &Context, plan: &Plan) -> Result<()> {
+    let problems = setup::preflight(context, &plan.bases).await;
+    let hint = "`--setup` provisions what can be provisioned, and so does `cargo xtask setup`";
+    setup::refuse(&problems, hint)
+}
+
+/// Facts about this machine that a reader of the report may ask for.
+fn facts(engine: &Engine, settings: &scan::Settings) -> Vec<String> {
+    let database = settings
+        .database_dir()
+        .map_or("no vulnerability database".to_owned(), |dir| {
+            format!("vulnerability database in {}", dir.display())
+        });
+    vec![
+        format!("xtask {}", env!("CARGO_PKG_VERSION")),
+        engine.identity(),
+        database,
+    ]
+}
+
+/// One run's parts, for the steps below.
+struct Run<'a> {
+    context: &'a Context,
+    engine: &'a Engine,
+    plan: &'a Plan,
+    board: &'a Board,
+    /// `None` while there is no scanner, or where no scan was asked for.
+    scanner: Option<scan::Scanner>,
+    /// Every service that has an image, for compose entries that have none.
+    known: BTreeSet<&'a str>,
+    /// Whether anything is looked at anew.
+    looks: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        context: &'a Context,
+        engine: &'a Engine,
+        plan: &'a Plan,
+        settings: &scan::Settings,
+        board: &'a Board,
+    ) -> Self {
+        let planned = plan.images.iter().map(|image| image.service.name.as_str());
+        let mut run = Run {
+            context,
+            engine,
+            plan,
+            board,
+            scanner: None,
+            known: planned.chain(plan.left_out.iter().map(String::as_str)).collect(),
+            looks: false,
+        };
+        if run.wants(Gate::Scan) {
+            run.scanner = scan::Scanner::new(context, settings).ok();
         }
-    });
-    stream::iter(looks).buffer_unordered(SIDE_BY_SIDE).collect().await
-}
-
-async fn lint_all(context: &Context, plan: &Plan, board: &Board) -> Vec<Record> {
-    let environments = lint::environments(context).await;
-    let planned = plan.images.iter().map(|image| image.service.name.as_str());
-    let known: BTreeSet<&str> = planned.chain(plan.left_out.iter().map(String::as_str)).collect();
-    let mut records = Vec::new();
-    for image in plan.judged() {
-        let service = &image.service;
-        let look = lint::check(context, service, &environments, &known);
-        let record = gate::judged(context, &service.name, Gate::Lint, look).await;
-        board.judged(&record);
-        records.push(record);
+        run
     }
-    records
-}
 
-/// The network gate, unless an image of the stack was not built or did not boot: nothing is proven then.
-async fn stack(
-    context: &Context,
-    engine: &Engine,
-    plan: &Plan,
-    images: &[Built],
-    board: &Board,
-    records: &[Record],
-) -> Vec<Record> {
-    let unbuilt = plan.images.iter().find(|image| {
-        images
+    fn wants(&self, gate: Gate) -> bool {
+        self.plan.gates.contains(&gate)
+    }
+
+    /// The images that need no build: proven by their key, or, for a gate that is run alone, whatever stands
+    /// here under the plain name.
+    async fn standing(&self) -> Result<Vec<Built>> {
+        if self.wants(Gate::Build) {
+            let (found, words) = standing::find(self.context, self.engine, self.plan).await?;
+            words.iter().for_each(|word| self.board.note(word));
+            Ok(found)
+        } else if self.plan.gates.iter().any(|gate| *gate != Gate::Lint) {
+            build::existing(self.context, self.engine, self.plan).await
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
+    /// Whether every verdict that was asked for is known: then nothing is built, started or looked at.
+    fn knows_all(&self, standing: &[Built]) -> bool {
+        let needs_images = self.plan.gates.iter().any(|gate| *gate != Gate::Lint);
+        if needs_images && standing.len() < self.plan.images.len() {
+            return false;
+        }
+        let known = |subject: &Subject| evidence::verdict(self.context, subject).is_some();
+        let lint = || {
+            self.plan
+                .judged()
+                .all(|image| known(&self.lint_subject(&image.service)))
+        };
+        let judged = || standing.iter().filter(|image| !image.plan.support);
+        let each = |gate: Gate| match gate {
+            Gate::Build => true,
+            Gate::Lint => lint(),
+            Gate::Scan => {
+                let knows =
+                    |scanner: &scan::Scanner| judged().all(|image| scanner.knows(self.context, image));
+                self.scanner.as_ref().is_some_and(knows)
+            }
+            Gate::Budget => judged().all(|image| known(&budget::subject(image))),
+            Gate::Boot => judged().all(|image| known(&self.boot_subject(image))),
+            Gate::Network => judged().all(|image| known(&self.network_subject(standing, image))),
+        };
+        self.plan.gates.iter().all(|gate| each(*gate))
+    }
+
+    /// A run that has to look: everything it needs must be there, and nothing of it stays.
+    async fn looks(
+        mut self,
+        settings: &scan::Settings,
+        standing: Vec<Built>,
+        records: &mut Vec<Record>,
+    ) -> Result<()> {
+        // Listed all at once where --setup has not seen to it.
+        if !self.context.options.setup {
+            preflight(self.context, self.plan).await?;
+        }
+        self.looks = true;
+        if self.wants(Gate::Scan) {
+            self.scanner = Some(scan::Scanner::new(self.context, settings)?);
+        }
+        // From here on things are created: a lease tells the next run that we live, or lived.
+        let lease = Lease::take(&Lease::dir(), &self.context.run_id)?;
+        cleaning::sweep_the_dead(self.engine, self.board).await;
+        let done = self.gates(standing, records).await;
+        // Whatever happened, nothing of this run stays.
+        cleaning::clean_up(self.context, self.engine, lease, self.board).await;
+        self.context.cache.forget_old();
+        done
+    }
+
+    async fn gates(&self, standing: Vec<Built>, records: &mut Vec<Record>) -> Result<()> {
+        // lint needs no image: its verdicts come while nothing is built yet.
+        if self.wants(Gate::Lint) {
+            records.extend(self.lint().await);
+        }
+        // One joint build of what does not stand here already.
+        let images = if self.wants(Gate::Build) {
+            let built = build::build(self.context, self.engine, self.plan, standing, self.board).await?;
+            records.extend(built.records);
+            built.images
+        } else {
+            standing
+        };
+        if self.looks {
+            for image in &images {
+                image.hold(self.context, self.engine).await?;
+            }
+        }
+        // All gates of an image run, even if one fails.
+        let judged: Vec<&Built> = images.iter().filter(|image| !image.plan.support).collect();
+        if self.wants(Gate::Budget) {
+            let subject = |image: &Built| Some(budget::subject(image));
+            let look = |image| budget::check(self.engine, image);
+            records.extend(self.each(&judged, Gate::Budget, subject, look).await);
+        }
+        if let Some(scanner) = &self.scanner {
+            // Its evidence is kept by the gate itself: policy and age are applied anew.
+            let look = |image| scan::check(self.context, self.engine, scanner, image, &self.plan.limits);
+            records.extend(self.each(&judged, Gate::Scan, |_| None, look).await);
+        }
+        if self.wants(Gate::Boot) {
+            let subject = |image: &Built| Some(self.boot_subject(image));
+            let look = |image| boot::check(self.context, self.engine, image, &self.plan.limits);
+            records.extend(self.each(&judged, Gate::Boot, subject, look).await);
+        }
+        // Joined: the stack over the digests that booted.
+        if self.wants(Gate::Network) {
+            records.extend(self.network(&images, records).await);
+        }
+        self.unjudged(records);
+        Ok(())
+    }
+
+    fn lint_subject(&self, service: &Service) -> Subject {
+        lint::subject(self.context, service, &self.known)
+    }
+
+    fn boot_subject(&self, image: &Built) -> Subject {
+        boot::subject(self.engine, image, &self.plan.limits)
+    }
+
+    fn network_subject(&self, images: &[Built], image: &Built) -> Subject {
+        network::subject(
+            self.context,
+            self.engine,
+            self.plan,
+            images,
+            &image.plan.service.name,
+        )
+    }
+
+    /// One gate for each image, a few at a time.
+    async fn each<'i, F, Fut>(
+        &self,
+        images: &[&'i Built],
+        gate: Gate,
+        subject: impl Fn(&'i Built) -> Option<Subject>,
+        look: F,
+    ) -> Vec<Record>
+    where
+        F: Fn(&'i Built) -> Fut,
+        Fut: Future<Output = Result<Record>>,
+    {
+        let looks = images.iter().map(|image| {
+            let (service, digest) = (&image.plan.service.name, image.digest.clone());
+            let (subject, look) = (subject(image), look(image));
+            async move {
+                self.board.begin(service, gate);
+                let mut record = gate::judged(self.context, service, gate, subject, look).await;
+                record.digest = Some(digest);
+                self.board.judged(&record);
+                record
+            }
+        });
+        stream::iter(looks).buffer_unordered(SIDE_BY_SIDE).collect().await
+    }
+
+    async fn lint(&self) -> Vec<Record> {
+        let environments = OnceCell::new();
+        let mut records = Vec::new();
+        for image in self.plan.judged() {
+            let service = &image.service;
+            let subject = Some(self.lint_subject(service));
+            let look = lint::check(self.context, service, &environments, &self.known);
+            let record = gate::judged(self.context, &service.name, Gate::Lint, subject, look).await;
+            self.board.judged(&record);
+            records.push(record);
+        }
+        records
+    }
+
+    /// The network gate, unless an image of the stack was not built or did not boot: nothing is proven then.
+    async fn network(&self, images: &[Built], records: &[Record]) -> Vec<Record> {
+        if let Some(why) = self.no_stack(images, records) {
+            let hint = "the stack is tested once all of it boots";
+            let undecided = self
+                .plan
+                .judged()
+                .map(|image| Record::undecided(&image.service.name, Gate::Network, &why, hint));
+            return undecided.inspect(|record| self.board.judged(record)).collect();
+        }
+        let judged: Vec<&Built> = images.iter().filter(|image| !image.plan.support).collect();
+        let subjects: Vec<Subject> = judged
             .iter()
-            .all(|built| built.plan.service.name != image.service.name)
-    });
-    let unbooted = records
-        .iter()
-        .find(|record| record.gate == Gate::Boot && record.outcome == Outcome::Violated);
-    let why = match (unbuilt, unbooted) {
-        (Some(image), _) => format!("{} was not built", image.service.name),
-        (None, Some(record)) => format!("{} did not pass its boot gate", record.service),
-        (None, None) => {
-            plan.judged()
-                .for_each(|image| board.begin(&image.service.name, Gate::Network));
-            let records = network::check(context, engine, plan, images, board).await;
-            records.iter().for_each(|record| board.judged(record));
-            return records;
-        }
-    };
-    let records = plan.judged().map(|image| {
-        let hint = "the stack is tested once all of it boots";
-        let record = Record::undecided(&image.service.name, Gate::Network, &why, hint);
-        board.judged(&record);
-        record
-    });
-    records.collect()
-}
+            .map(|image| self.network_subject(images, image))
+            .collect();
+        let known = subjects
+            .iter()
+            .map(|subject| evidence::verdict(self.context, subject));
+        let records = match known.collect::<Option<Vec<_>>>() {
+            Some(known) => known,
+            None => {
+                judged
+                    .iter()
+                    .for_each(|image| self.board.begin(&image.plan.service.name, Gate::Network));
+                let records = network::check(self.context, self.engine, self.plan, images, self.board).await;
+                for subject in &subjects {
+                    let own = records.iter().filter(|record| record.service == subject.of);
+                    own.for_each(|record| evidence::keep_verdict(self.context, subject, record));
+                }
+                records
+            }
+        };
+        records.iter().for_each(|record| self.board.judged(record));
+        records
+    }
 
-/// A gate that was asked for and has no verdict on an image could not look.
-fn unjudged(plan: &Plan, board: &Board, records: &mut Vec<Record>) {
-    for image in plan.judged() {
-        for gate in &plan.gates {
+    fn no_stack(&self, images: &[Built], records: &[Record]) -> Option<String> {
+        let built = |name: &str| images.iter().any(|built| built.plan.service.name == name);
+        let unbuilt = self.plan.images.iter().find(|image| !built(&image.service.name));
+        let unbooted = records
+            .iter()
+            .find(|record| record.gate == Gate::Boot && record.outcome == Outcome::Violated);
+        let unbuilt = unbuilt.map(|image| format!("{} was not built", image.service.name));
+        unbuilt.or(unbooted.map(|record| format!("{} did not pass its boot gate", record.service)))
+    }
+
+    /// A gate that was asked for and has no verdict on an image could not look.
+    fn unjudged(&self, records: &mut Vec<Record>) {
+        for image in self.plan.judged() {
             let service = &image.service.name;
-            if !records
-                .iter()
-                .any(|record| record.service == *service && record.gate == *gate)
-            {
-                let record =
-                    Record::undecided(service, *gate, "there is no image to look at", "see the build");
-                board.judged(&record);
-                records.push(record);
+            for gate in &self.plan.gates {
+                let judged = |record: &Record| record.service == *service && record.gate == *gate;
+                if !records.iter().any(judged) {
+                    let why = "there is no image to look at";
+                    let record = Record::undecided(service, *gate, why, "see the build");
+                    self.board.judged(&record);
+                    records.push(record);
+                }
             }
         }
     }
@@ -260,159 +403,4 @@ fn skipped(plan: &Plan, board: &Board, records: &mut Vec<Record>) {
             records.push(record);
         }
     }
-}
-
-/// Reads the services' manifests.
-pub async fn read_catalogue(context: &Context) -> Result<Catalogue> {
-    let output = process::run(context, &cargo::metadata(&context.root)).await?;
-    if !output.success() {
-        let what = format!(
-            "the services' workspace cannot be read:\n{}",
-            output.last_lines(12)
-        );
-        return Err(Failure::usage(
-            what,
-            "`cargo metadata --locked` must pass; a stale Cargo.lock: `cargo update -w`",
-        )
-        .into());
-    }
-    let metadata =
-        cargo_metadata::MetadataCommand::parse(output.stdout).context("cargo metadata cannot be read")?;
-    catalogue::read(&context.root, &metadata)
-}
-
-/// The plan of this run.
-pub async fn work_out(context: &Context, catalogue: &Catalogue, gates: &[Gate]) -> Result<Plan> {
-    let selected = catalogue.select(&context.options.services)?;
-    let revisions = revisions(context, catalogue).await?;
-    let bases = bases::resolve(context, context.options.bases).await?;
-    Ok(plan::work_out(
-        catalogue,
-        &selected,
-        &revisions,
-        bases,
-        setup::ca_bundle(),
-        gates,
-    ))
-}
-
-/// Of each service, the last commit that touched its image's inputs.
-async fn revisions(context: &Context, catalogue: &Catalogue) -> Result<BTreeMap<String, git::Revision>> {
-    let mut revisions = BTreeMap::new();
-    for service in &catalogue.services {
-        let mut paths: Vec<PathBuf> = service.source_dirs.iter().cloned().collect();
-        paths.extend([
-            service.dockerfile(),
-            "Cargo.toml".into(),
-            "Cargo.lock".into(),
-            ".dockerignore".into(),
-        ]);
-        let commit = process::run(context, &git::last_commit(&context.root, &paths)).await;
-        let status = process::run(context, &git::status(&context.root, &paths)).await;
-        let text = |output: Result<process::Output>| {
-            output
-                .ok()
-                .filter(process::Output::success)
-                .map(|output| output.stdout)
-        };
-        revisions.insert(
-            service.name.clone(),
-            git::parse(text(commit).as_deref(), text(status).as_deref()),
-        );
-    }
-    Ok(revisions)
-}
-
-/// The policy, and the database that was named.
-fn scan_settings(context: &Context) -> Result<(scan::Policy, Option<scan::Database>)> {
-    let database = context
-        .options
-        .vuln_db
-        .as_deref()
-        .map(scan::Database::open)
-        .transpose()?;
-    Ok((scan::Policy::read(&context.root)?, database))
-}
-
-/// What every scan of the run shares; made once set-up has seen to the scanner. Where no database was named,
-/// the one that set-up keeps.
-fn scanner((policy, named): (scan::Policy, Option<scan::Database>)) -> Result<scan::Scanner> {
-    let kept = || setup::database().as_deref().map(scan::Database::open).transpose();
-    let database = match named {
-        Some(named) => Some(named),
-        None => kept()?,
-    };
-    let trivy = setup::trivy().ok_or_else(|| {
-        Failure::undecided("there is no Trivy to scan with", "`cargo xtask setup` fetches it")
-    })?;
-    Ok(scan::Scanner {
-        trivy,
-        policy,
-        database,
-    })
-}
-
-/// Everything that the run needs is there, or the run does not begin.
-async fn ready(context: &Context, plan: &Plan) -> Result<()> {
-    if context.options.setup {
-        return setup::provision(context, &plan.bases).await;
-    }
-    let problems = setup::preflight(context, &plan.bases).await;
-    setup::refuse(
-        &problems,
-        "`--setup` provisions what can be provisioned, and so does `cargo xtask setup`",
-    )
-}
-
-async fn sweep_the_dead(engine: &Engine, board: &Board) {
-    for run_id in Lease::dead(&Lease::dir()) {
-        match engine.sweep_dead(&run_id).await {
-            Ok(0) => {}
-            Ok(count) => board.note(&format!(
-                "swept {count} thing{} that run {run_id} left behind",
-                catalogue::plural(count)
-            )),
-            Err(error) => board.note(&format!("what run {run_id} left behind stays for now: {error:#}")),
-        }
-    }
-}
-
-/// Sweeps what dead runs left behind, and says what was found.
-pub async fn clean() -> Result<()> {
-    let engine = Engine::connect().await?;
-    let mut total = 0;
-    for run_id in Lease::dead(&Lease::dir()) {
-        total += engine.sweep_dead(&run_id).await?;
-    }
-    report::say(&format!(
-        "swept {total} thing{} of dead runs",
-        catalogue::plural(total)
-    ));
-    Ok(())
-}
-
-async fn clean_up(context: &Context, engine: &Engine, lease: Lease, board: &Board) {
-    for folder in ["images", "secrets"] {
-        let _ = std::fs::remove_dir_all(context.run_dir.join(folder));
-    }
-    match engine.sweep(&context.run_id).await {
-        Ok(_) => lease.end(),
-        Err(error) => board.note(&format!(
-            "the next run will sweep what is left of this one: {error:#}"
-        )),
-    }
-}
-
-fn show(context: &Context, report: &Report) -> Result<()> {
-    match context.options.format {
-        crate::cli::Format::Json => report::say(&serde_json::to_string_pretty(report)?),
-        crate::cli::Format::Human => {
-            // Where lines were printed, each has its reason already.
-            if report::live::is_live() && !report.findings().is_empty() {
-                report::say(report.findings().trim_end());
-            }
-            report::say(&report.summary());
-        }
-    }
-    Ok(())
 }

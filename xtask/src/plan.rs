@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::bases::Bases;
 use crate::catalogue::{Catalogue, Service};
+use crate::fingerprint::Inputs;
 use crate::tool::{bake, git::Revision};
 use crate::verdict::Gate;
 
@@ -48,6 +49,10 @@ pub struct ImagePlan {
     pub revision: Revision,
     /// The build's arguments.
     pub args: BTreeMap<String, String>,
+    /// The fingerprint: equal for equal inputs.
+    pub key: String,
+    #[serde(skip)]
+    pub inputs: Inputs,
     /// Built for the network gate alone: its own gates are not asked for.
     pub support: bool,
 }
@@ -72,11 +77,12 @@ impl Plan {
     }
 }
 
-/// Works out the plan. `revisions` has an entry for every service.
+/// Works out the plan. `revisions` and `inputs` have an entry for every service.
 pub fn work_out(
     catalogue: &Catalogue,
     selected: &[Service],
     revisions: &BTreeMap<String, Revision>,
+    inputs: &BTreeMap<String, Inputs>,
     bases: Bases,
     ca_bundle: Option<PathBuf>,
     gates: &[Gate],
@@ -91,8 +97,11 @@ pub fn work_out(
         .services
         .iter()
         .filter(|service| reach.contains(service.name.as_str()));
-    let images =
-        images.map(|service| image_plan(service, revisions, !chosen.contains(service.name.as_str())));
+    let images = images.map(|service| {
+        let revision = revisions.get(&service.name).cloned().unwrap_or(Revision::UNKNOWN);
+        let inputs = inputs.get(&service.name).cloned().unwrap_or_default();
+        image_plan(service, revision, inputs, !chosen.contains(service.name.as_str()))
+    });
     let left_out = catalogue.services.iter().map(|service| service.name.clone());
     Plan {
         images: images.collect(),
@@ -104,27 +113,24 @@ pub fn work_out(
     }
 }
 
-fn image_plan(service: &Service, revisions: &BTreeMap<String, Revision>, support: bool) -> ImagePlan {
-    let unknown = Revision {
-        commit: None,
-        time_s: 0,
-        dirty: true,
-    };
-    let revision = revisions.get(&service.name).cloned().unwrap_or(unknown);
+fn image_plan(service: &Service, revision: Revision, mut inputs: Inputs, support: bool) -> ImagePlan {
     let args = [
         ("IMAGE_VERSION", service.version.clone()),
         ("IMAGE_REVISION", revision.shown()),
         ("IMAGE_CREATED", revision.created()),
         ("SOURCE_DATE_EPOCH", revision.time_s.to_string()),
     ];
-    let args = args
+    let args: BTreeMap<String, String> = args
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
+    inputs.arguments = args.clone();
     ImagePlan {
         service: service.clone(),
         revision,
         args,
+        key: inputs.key(),
+        inputs,
         support,
     }
 }
@@ -172,6 +178,7 @@ pub fn describe(plan: &Plan) -> String {
         let _ = writeln!(text, "\n{}{role}", service.name);
         let _ = writeln!(text, "  image     {} {}", service.image, service.version);
         let _ = writeln!(text, "  revision  {}", image.revision.shown());
+        let _ = writeln!(text, "  key       {}", image.key);
         let _ = writeln!(
             text,
             "  port      {}   budget {} bytes   crates {}",

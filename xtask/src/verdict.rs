@@ -193,6 +193,43 @@ impl Record {
         )
     }
 
+    /// The word for a table: a verdict that an earlier run found says so.
+    pub fn word(&self) -> &'static str {
+        match (&self.origin, self.outcome) {
+            (Origin::Reused { .. }, Outcome::Passed) => "reused",
+            (_, outcome) => outcome.word(),
+        }
+    }
+
+    /// The few words for the table, and for a reused verdict since when.
+    pub fn reason_with_origin(&self) -> String {
+        let reason = self.reason.lines().next().unwrap_or_default();
+        match &self.origin {
+            Origin::Fresh => reason.to_owned(),
+            Origin::Reused { run_id, age_s } => format!("{reason} ({} ago, run {run_id})", age(*age_s)),
+        }
+    }
+
+    /// A verdict that was judged now, by evidence of an earlier run. What is undecided was decided now and
+    /// counts as fresh: it only says where the rest comes from.
+    pub fn by_evidence_of(mut self, origin: Origin) -> Self {
+        match (&origin, self.outcome) {
+            (Origin::Reused { run_id, age_s }, Outcome::Undecided) => {
+                let passed = self
+                    .checks
+                    .iter_mut()
+                    .filter(|check| check.outcome == Outcome::Passed);
+                passed.for_each(|check| {
+                    check
+                        .detail
+                        .push_str(&format!(" (seen {} ago, run {run_id})", age(*age_s)));
+                });
+            }
+            _ => self.origin = origin,
+        }
+        self
+    }
+
     pub fn figure(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
         self.figures.insert(name.to_owned(), value.into());
         self
@@ -206,6 +243,16 @@ impl Record {
             .filter(|check| check.outcome == Outcome::Undecided)
             .peekable();
         undecided.peek().is_some() && undecided.all(|check| check.tolerated)
+    }
+}
+
+/// An age in its largest unit: `40 s`, `3 min`, `5 h`, `2 days`.
+pub fn age(seconds: u64) -> String {
+    match seconds {
+        0..90 => format!("{seconds} s"),
+        90..5_400 => format!("{} min", seconds.div_ceil(60)),
+        5_400..129_600 => format!("{} h", seconds.div_ceil(3_600)),
+        _ => format!("{} days", seconds.div_ceil(86_400)),
     }
 }
 

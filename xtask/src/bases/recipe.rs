@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use sha2::{Digest, Sha256};
 
 use super::pins::Pins;
 use crate::context::Context;
-use crate::process::{self, Call};
+use crate::hash;
 
 /// The Debian release that the local images are made of.
 pub(super) const SUITE: &str = "trixie";
@@ -33,11 +32,12 @@ pub(super) fn debian_tag() -> String {
 }
 
 /// Recipe -> tag of the image that it makes on this machine.
-pub(super) async fn tags(context: &Context, pins: &Pins) -> Result<BTreeMap<String, String>> {
-    let compiler = compiler(context).await?;
+pub(super) fn tags(context: &Context, pins: &Pins) -> Result<BTreeMap<String, String>> {
+    // The compiler that this pipeline was compiled with: the root's toolchain file names both.
+    let compiler = env!("HORME_COMPILER");
     let folder = context.root.join("docker/bases");
     pins.values()
-        .map(|pin| Ok((pin.local.clone(), recipe_tag(&folder, &pin.local, &compiler)?)))
+        .map(|pin| Ok((pin.local.clone(), recipe_tag(&folder, &pin.local, compiler)?)))
         .collect()
 }
 
@@ -74,25 +74,9 @@ pub(super) fn uses_toolchain(recipe: &str) -> bool {
     recipe.contains("--from=toolchain")
 }
 
-/// Release and commit of the compiler that the builder would be given.
-async fn compiler(context: &Context) -> Result<String> {
-    let call = Call::new(["rustc", "--version", "--verbose"]).cwd(&context.root);
-    Ok(process::run_ok(context, &call).await?.stdout)
-}
-
 fn tag(name: &str, parts: &[&str]) -> String {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    let hash: String = hasher
-        .finalize()
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("horme-local/{name}:{hash}")
+    let hash = hash::of_parts(parts.iter().copied());
+    format!("horme-local/{name}:{}", &hash[..12])
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::process::{self, Call};
+use crate::tool::imagetools;
 
 /// How long a registry may take before it counts as absent.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -27,11 +28,9 @@ pub(super) async fn answer(context: &Context, references: Vec<String>) -> Result
 }
 
 async fn by_digest(context: &Context, reference: &str) -> Result<(), String> {
-    let mut call = Call::new(["docker", "buildx", "imagetools", "inspect", "--raw", reference]);
-    call.deadline = DEADLINE;
-    match process::run(context, &call).await {
+    match process::run(context, &imagetools::inspect(reference, DEADLINE)).await {
         Ok(output) if output.success() => Ok(()),
-        Ok(output) => Err(last_words(&output.stderr)),
+        Ok(output) => Err(imagetools::last_words(&output.stderr)),
         Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
     }
 }
@@ -62,26 +61,9 @@ fn host(reference: &str) -> String {
     }
 }
 
-/// The end of an error's last line: what it comes down to.
-fn last_words(text: &str) -> String {
-    let line = text
-        .lines()
-        .rfind(|line| !line.trim().is_empty())
-        .unwrap_or("no reason given");
-    line.rsplit(": ").next().unwrap_or(line).trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_is_cut_to_its_last_words() {
-        let said =
-            "ERROR: failed to do request: Head \"x\": dial tcp: lookup r on 10.0.0.1:53: no such host\n";
-        assert_eq!(last_words(said), "no such host");
-        assert_eq!(last_words(""), "no reason given");
-    }
 
     #[test]
     fn a_reference_without_a_host_is_dockers() {

@@ -1,10 +1,12 @@
 //! Images: their digest and configuration, tags, and the archive that the static gates read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use bollard::query_parameters::{RemoveImageOptionsBuilder, TagImageOptionsBuilder};
+use bollard::query_parameters::{
+    ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+};
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 
@@ -33,6 +35,28 @@ impl Engine {
             labels: config.labels.unwrap_or_default().into_iter().collect(),
             user: config.user.unwrap_or_default(),
         }))
+    }
+
+    /// The references that fit a pattern such as `repository:prefix-*`, each with the time at which it was given
+    /// its tag (nanoseconds since 1970; 0 where the engine does not tell).
+    pub async fn references(&self, pattern: &str) -> Result<Vec<(String, i128)>> {
+        let filter = HashMap::from([("reference", vec![pattern.to_owned()])]);
+        let options = ListImagesOptionsBuilder::default().filters(&filter).build();
+        let images = self.docker.list_images(Some(options)).await;
+        let images = images.map_err(|error| refused("list images", &error))?;
+        let prefix = pattern.trim_end_matches('*');
+        let mut references = Vec::new();
+        for tag in images
+            .into_iter()
+            .flat_map(|image| image.repo_tags)
+            .filter(|tag| tag.starts_with(prefix))
+        {
+            let found = self.docker.inspect_image(&tag).await.ok();
+            let tagged_at =
+                found.and_then(|image| image.metadata?.last_tag_time?.parse::<jiff::Timestamp>().ok());
+            references.push((tag, tagged_at.map_or(0, |at| at.as_nanosecond())));
+        }
+        Ok(references)
     }
 
     /// Gives the image `name` one more tag, `repository:tag`.

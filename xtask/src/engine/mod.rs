@@ -78,6 +78,16 @@ impl Engine {
             containerd_store,
         })
     }
+
+    /// Which engine this is, for verdicts that depend on it.
+    pub fn identity(&self) -> String {
+        let store = if self.containerd_store {
+            "containerd"
+        } else {
+            "classic"
+        };
+        format!("engine {} ({store} image store)", self.version)
+    }
 }
 
 fn no_engine(why: &str) -> anyhow::Error {

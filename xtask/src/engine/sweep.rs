@@ -10,6 +10,7 @@ use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder,
     ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
+use futures_util::future::try_join_all;
 
 use super::{Container, Engine, RUN_LABEL, is_absent, refused};
 
@@ -92,12 +93,11 @@ impl Engine {
             .filters(&label)
             .build();
         let containers = self.docker.list_containers(Some(options)).await;
-        for container in containers.map_err(|error| refused("list containers", &error))? {
-            if let Some(id) = container.id {
-                self.remove(&Container { id }).await?;
-                removed += 1;
-            }
-        }
+        let containers = containers.map_err(|error| refused("list containers", &error))?;
+        let ids = containers.into_iter().filter_map(|container| container.id);
+        // Side by side: an engine takes its time over each.
+        let removals = ids.map(|id| async move { self.remove(&Container { id }).await });
+        removed += try_join_all(removals).await?.len();
         removed += self.sweep_networks(&label).await?;
         removed += self.sweep_volumes(&label).await?;
         Ok(removed)
@@ -106,15 +106,14 @@ impl Engine {
     async fn sweep_networks(&self, label: &HashMap<&str, Vec<String>>) -> Result<usize> {
         let options = ListNetworksOptionsBuilder::default().filters(label).build();
         let networks = self.docker.list_networks(Some(options)).await;
-        let mut removed = 0;
-        for network in networks.map_err(|error| refused("list networks", &error))? {
-            let id = network.id.unwrap_or_default();
-            match self.docker.remove_network(&id).await {
-                Err(error) if !is_absent(&error) => return Err(refused("remove a network", &error)),
-                _ => removed += 1,
+        let networks = networks.map_err(|error| refused("list networks", &error))?;
+        let removals = networks.into_iter().map(|network| async move {
+            match self.docker.remove_network(&network.id.unwrap_or_default()).await {
+                Err(error) if !is_absent(&error) => Err(refused("remove a network", &error)),
+                _ => Ok(()),
             }
-        }
-        Ok(removed)
+        });
+        Ok(try_join_all(removals).await?.len())
     }
 
     async fn sweep_volumes(&self, label: &HashMap<&str, Vec<String>>) -> Result<usize> {

@@ -4,12 +4,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::build::Built;
 use crate::catalogue::OnLoss;
 use crate::context::{Context, Deadline, poll};
 use crate::engine::{Container, ContainerSpec, Engine};
+use crate::evidence::Subject;
 use crate::gate::step;
 use crate::plan::Limits;
 use crate::process::last_lines;
@@ -17,6 +18,23 @@ use crate::verdict::{Check, Gate, Record};
 
 /// How often a port is asked: short against a boot of some 200 ms.
 const POLL_EVERY: Duration = Duration::from_millis(15);
+
+/// What the verdict on one image is true of.
+pub fn subject(engine: &Engine, image: &Built, limits: &Limits) -> Subject {
+    let service = &image.plan.service;
+    let settings = json!({
+        "limits": limits, "port": service.port, "needs": service.needs, "on_loss": service.on_loss,
+        "version": service.version, "revision": image.plan.revision.shown(),
+    });
+    let digest = [(service.name.clone(), image.digest.clone())];
+    Subject::new(
+        Gate::Boot,
+        &service.name,
+        digest,
+        settings,
+        vec![engine.identity()],
+    )
+}
 
 /// Judges one image. Its containers are removed before this returns; where it is interrupted, the run's sweep
 /// removes them.

@@ -10,6 +10,8 @@ use flate2::read::GzDecoder;
 use serde::Deserialize;
 
 use crate::build::Built;
+use crate::engine::Engine;
+use crate::evidence::Subject;
 use crate::verdict::{Check, Gate, Record};
 
 /// Sizes in bytes.
@@ -20,9 +22,22 @@ pub struct Sizes {
     pub layers: usize,
 }
 
+/// What the verdict on one image is true of.
+pub fn subject(image: &Built) -> Subject {
+    let service = &image.plan.service;
+    let digest = [(service.name.clone(), image.digest.clone())];
+    Subject::new(
+        Gate::Budget,
+        &service.name,
+        digest,
+        service.budget_bytes.into(),
+        Vec::new(),
+    )
+}
+
 /// Judges one image by its archive.
-pub async fn check(image: &Built) -> Result<Record> {
-    let (archive, digest) = (image.archive.clone(), image.digest.clone());
+pub async fn check(engine: &Engine, image: &Built) -> Result<Record> {
+    let (archive, digest) = (image.export(engine).await?.clone(), image.digest.clone());
     let sizes = tokio::task::spawn_blocking(move || measure(&archive, &digest)).await??;
     Ok(judge(
         &image.plan.service.name,

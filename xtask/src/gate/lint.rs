@@ -5,10 +5,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
+use tokio::sync::OnceCell;
 
 use crate::catalogue::Service;
 use crate::context::Context;
+use crate::evidence::{self, Subject};
 use crate::gate::step;
+use crate::hash;
 use crate::process;
 use crate::tool::compose::{self, Config};
 use crate::tool::hadolint;
@@ -21,7 +25,7 @@ mod dockerfile;
 pub struct Environments(Vec<(String, Result<Config, String>)>);
 
 /// Resolves every environment's configuration. A refusal is kept as text, not raised.
-pub async fn environments(context: &Context) -> Environments {
+async fn environments(context: &Context) -> Environments {
     let mut resolved = Vec::new();
     for environment in compose::ENVIRONMENTS {
         resolved.push((environment.to_owned(), config(context, environment).await));
@@ -44,17 +48,33 @@ async fn config(context: &Context, environment: &str) -> Result<Config, String> 
         .map_err(|error| format!("its configuration cannot be read: {error}"))
 }
 
-/// Judges one service's Dockerfile and its place in every environment.
+/// What the verdict on one service is true of.
+pub fn subject(context: &Context, service: &Service, known: &BTreeSet<&str>) -> Subject {
+    let settings = json!({
+        "dockerfile": hash::of(std::fs::read(context.root.join(service.dockerfile())).unwrap_or_default()),
+        "policy": evidence::folders(&context.root, &[Path::new("docker/policy")]),
+        "compose": evidence::compose_files(&context.root),
+        "service": [json!(service.image), json!(service.port), json!(service.needs)],
+        "known": known,
+    });
+    let hadolint = crate::setup::hadolint().map(|path| evidence::program(&path));
+    let tools = [evidence::compose_plugin()].into_iter().chain(hadolint).collect();
+    Subject::new(Gate::Lint, &service.name, [], settings, tools)
+}
+
+/// Judges one service's Dockerfile and its place in every environment; those are resolved once, when first
+/// needed.
 /// `known` are the names of all services that have an image.
 pub async fn check(
     context: &Context,
     service: &Service,
-    environments: &Environments,
+    environments: &OnceCell<Environments>,
     known: &BTreeSet<&str>,
 ) -> Result<Record> {
     let path = service.dockerfile();
     let text = std::fs::read_to_string(context.root.join(&path))
         .with_context(|| format!("cannot read {}", path.display()))?;
+    let environments = environments.get_or_init(|| self::environments(context)).await;
     let mut checks = dockerfile::judge(&path, &text);
     let (check, tool) = with_hadolint(context, service, &path).await;
     checks.extend(check);
@@ -209,6 +229,7 @@ mod tests {
             source_dirs: BTreeSet::new(),
             crates: BTreeSet::new(),
             build_crates: BTreeSet::new(),
+            features: BTreeMap::new(),
         }
     }
 

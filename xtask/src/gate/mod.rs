@@ -12,17 +12,26 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::context::Context;
+use crate::evidence::{self, Subject};
 use crate::exit::Failure;
 use crate::verdict::{Gate, Record};
 
-/// Runs a gate for one service: an error inside means *undecided*, an interruption likewise, and the time and
-/// the log's name are noted. Written once, so that no gate can forget.
+/// The verdict of an earlier run on the same subject, or that of the gate now. An error inside means
+/// *undecided*, an interruption likewise, and the time and the log's name are noted. Written once, so that no
+/// gate can forget. A gate that keeps its own evidence has no subject here.
 pub async fn judged(
     context: &Context,
     service: &str,
     gate: Gate,
+    subject: Option<Subject>,
     look: impl Future<Output = Result<Record>>,
 ) -> Record {
+    if let Some(record) = subject
+        .as_ref()
+        .and_then(|subject| evidence::verdict(context, subject))
+    {
+        return record;
+    }
     let begun = Instant::now();
     let looked = tokio::select! {
         looked = look => looked,
@@ -43,6 +52,9 @@ pub async fn judged(
     let log = step(gate, service);
     if context.log(&log).is_file() {
         record.log = Some(format!("logs/{log}.log"));
+    }
+    if let Some(subject) = &subject {
+        evidence::keep_verdict(context, subject, &record);
     }
     record
 }

@@ -2,23 +2,26 @@
 //! or "no findings" would mean "nothing was looked at". Vulnerabilities need a database and its age.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 
 use crate::build::Built;
+use crate::cache::Cache;
 use crate::catalogue::plural;
 use crate::context::Context;
+use crate::engine::Engine;
+use crate::evidence::{self, Subject};
 use crate::exit::Failure;
 use crate::gate::step;
+use crate::hash;
 use crate::plan::Limits;
 use crate::process;
 use crate::tool::trivy::{self, DatabaseMetadata, Report, Scanners, Vulnerability};
-use crate::verdict::{Check, Gate, Record};
+use crate::verdict::{Check, Gate, Origin, Record};
 
 /// `docker/policy/scan.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -80,7 +83,7 @@ impl Database {
     ///
     /// # Errors
     /// Exit 2: the folder was named, but holds no readable database.
-    pub fn open(dir: &Path) -> Result<Self> {
+    pub fn open(dir: &Path, cache: &Cache) -> Result<Self> {
         let wrong = |what: &str, why: String| {
             Failure::usage(
                 format!("--vuln-db {}: {what}: {why}", dir.display()),
@@ -91,9 +94,8 @@ impl Database {
         let metadata = metadata.map_err(|error| wrong("db/metadata.json", error.to_string()))?;
         let metadata: DatabaseMetadata =
             serde_json::from_str(&metadata).map_err(|error| wrong("db/metadata.json", error.to_string()))?;
-        let mut file = std::fs::File::open(dir.join("db/trivy.db"))
-            .map_err(|error| wrong("db/trivy.db", error.to_string()))?;
-        let sha256 = sha256(&mut file).map_err(|error| wrong("db/trivy.db", error.to_string()))?;
+        let file = dir.join("db/trivy.db");
+        let sha256 = identity(cache, &file).map_err(|error| wrong("db/trivy.db", error.to_string()))?;
         Ok(Database {
             dir: dir.to_path_buf(),
             sha256,
@@ -106,21 +108,17 @@ impl Database {
     }
 }
 
-fn sha256(from: &mut impl Read) -> std::io::Result<String> {
-    let mut hasher = Sha256::new();
-    let mut part = vec![0; 1 << 20];
-    loop {
-        match from.read(&mut part)? {
-            0 => {
-                return Ok(hasher
-                    .finalize()
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect());
-            }
-            length => hasher.update(&part[..length]),
-        }
+/// SHA-256 of a file that may be large: worked out once for as long as the file stays as it is.
+fn identity(cache: &Cache, file: &Path) -> std::io::Result<String> {
+    // An absent file must be an error, not an old answer.
+    file.metadata()?;
+    let as_it_is = evidence::program(file);
+    if let Some(kept) = cache.get("file", &as_it_is) {
+        return Ok(kept.value);
     }
+    let sha256 = hash::of_file(file)?;
+    cache.put("file", &as_it_is, &sha256);
+    Ok(sha256)
 }
 
 /// What every scan of a run shares.
@@ -131,10 +129,98 @@ pub struct Scanner {
     pub database: Option<Database>,
 }
 
-/// Judges one image.
-pub async fn check(context: &Context, scanner: &Scanner, image: &Built, limits: &Limits) -> Result<Record> {
+/// The policy of the checkout, and the database that was named: read before anything is built, so that a fault
+/// in them does not cost a build.
+#[derive(Debug)]
+pub struct Settings {
+    policy: Policy,
+    named: Option<Database>,
+}
+
+impl Settings {
+    /// # Errors
+    /// Exit 2: see [`Policy::read`] and [`Database::open`].
+    pub fn read(context: &Context) -> Result<Self> {
+        let named = context.options.vuln_db.as_deref();
+        Ok(Settings {
+            named: named.map(|dir| Database::open(dir, &context.cache)).transpose()?,
+            policy: Policy::read(&context.root)?,
+        })
+    }
+
+    /// The folder of the database that will be asked, if there is one.
+    pub fn database_dir(&self) -> Option<PathBuf> {
+        self.named
+            .as_ref()
+            .map(|database| database.dir.clone())
+            .or_else(crate::setup::database)
+    }
+}
+
+impl Scanner {
+    /// Made once set-up has seen to the scanner. Where no database was named, the one that set-up keeps.
+    ///
+    /// # Errors
+    /// Exit 3: there is no scanner.
+    pub fn new(context: &Context, settings: &Settings) -> Result<Self> {
+        let trivy = crate::setup::trivy().ok_or_else(|| {
+            Failure::undecided("there is no Trivy to scan with", "`cargo xtask setup` fetches it")
+        })?;
+        let kept = || {
+            crate::setup::database()
+                .map(|dir| Database::open(&dir, &context.cache))
+                .transpose()
+        };
+        let database = match settings.named.clone() {
+            Some(named) => Some(named),
+            None => kept()?,
+        };
+        Ok(Scanner {
+            trivy,
+            policy: settings.policy.clone(),
+            database,
+        })
+    }
+
+    /// What a scan's findings are true of. Policy and age are not among it: they are applied anew in every run.
+    fn subject(&self, image: &Built) -> Subject {
+        let service = image.plan.service.name.as_str();
+        let tools = vec![evidence::program(&self.trivy)];
+        let digest = [(service.to_owned(), image.digest.clone())];
+        let mut subject = Subject::new(Gate::Scan, service, digest, Value::Null, tools);
+        subject.database = self.database.as_ref().map(|database| database.sha256.clone());
+        subject
+    }
+
+    /// Whether an earlier run's findings about this image can be judged without another scan.
+    pub fn knows(&self, context: &Context, image: &Built) -> bool {
+        evidence::find::<Seen>(context, &self.subject(image)).is_some()
+    }
+}
+
+/// Judges one image: by the findings of an earlier scan where nothing that they depend on has changed.
+pub async fn check(
+    context: &Context,
+    engine: &Engine,
+    scanner: &Scanner,
+    image: &Built,
+    limits: &Limits,
+) -> Result<Record> {
+    let subject = scanner.subject(image);
+    if let Some(kept) = evidence::find::<Seen>(context, &subject) {
+        let origin = Origin::Reused {
+            run_id: kept.run_id.clone(),
+            age_s: kept.age_s(),
+        };
+        return Ok(judge(scanner, image, &kept.value).by_evidence_of(origin));
+    }
+    let seen = look(context, engine, scanner, image, limits).await?;
+    evidence::keep(context, &subject, &seen);
+    Ok(judge(scanner, image, &seen))
+}
+
+fn judge(scanner: &Scanner, image: &Built, seen: &Seen) -> Record {
     let service = &image.plan.service;
-    let seen = look(context, scanner, image, limits).await?;
     let checks = vec![
         crates(&seen.crates, &service.crates, &service.build_crates),
         vulnerabilities(&seen.report, scanner, jiff::Timestamp::now()),
@@ -150,16 +236,25 @@ pub async fn check(context: &Context, scanner: &Scanner, image: &Built, limits: 
             .figure("database_sha256", database.sha256.clone())
             .figure("database_updated_at", database.updated_at.to_string());
     }
-    Ok(record)
+    record
 }
 
+/// What a scan found, before any policy.
+#[derive(Serialize, Deserialize)]
 struct Seen {
     report: Report,
     crates: BTreeSet<String>,
 }
 
 /// Runs Trivy. Crates come from the report where there is a database; without one, from a bill of materials.
-async fn look(context: &Context, scanner: &Scanner, image: &Built, limits: &Limits) -> Result<Seen> {
+async fn look(
+    context: &Context,
+    engine: &Engine,
+    scanner: &Scanner,
+    image: &Built,
+    limits: &Limits,
+) -> Result<Seen> {
+    let archive = image.export(engine).await?;
     let name = step(Gate::Scan, &image.plan.service.name);
     let output = context.run_dir.join("scan").join(format!("{name}.json"));
     let cache = context.run_dir.join("scan").join(format!("{name}.cache"));
@@ -168,13 +263,13 @@ async fn look(context: &Context, scanner: &Scanner, image: &Built, limits: &Limi
         Some(database) => (database.dir.as_path(), Scanners::All),
         None => (cache.as_path(), Scanners::WithoutDatabase),
     };
-    let call = trivy::scan(&scanner.trivy, &image.archive, dir, &output, scanners);
+    let call = trivy::scan(&scanner.trivy, archive, dir, &output, scanners);
     let text = report(context, call, &output, &name, limits).await?;
-    let report = trivy::parse(&text).map_err(|error| unreadable(&name, &error.to_string()))?;
+    let mut report = trivy::parse(&text).map_err(|error| unreadable(&name, &error.to_string()))?;
     let mut crates: BTreeSet<String> = report.crates().collect();
     if scanner.database.is_none() {
         let output = context.run_dir.join("scan").join(format!("{name}.cdx.json"));
-        let call = trivy::bill(&scanner.trivy, &image.archive, dir, &output);
+        let call = trivy::bill(&scanner.trivy, archive, dir, &output);
         let text = self::report(context, call, &output, &name, limits).await?;
         crates = trivy::crates_in_bill(&text)
             .map_err(|error| unreadable(&name, &error.to_string()))?
@@ -182,6 +277,10 @@ async fn look(context: &Context, scanner: &Scanner, image: &Built, limits: &Limi
             .collect();
     }
     let _ = std::fs::remove_dir_all(&cache);
+    report
+        .results
+        .iter_mut()
+        .for_each(|result| result.packages.clear());
     Ok(Seen { report, crates })
 }
 

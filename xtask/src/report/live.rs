@@ -112,9 +112,9 @@ impl Board {
     }
 
     fn line(&self, record: &Record) -> String {
-        let reason = record.reason.lines().next().unwrap_or_default();
+        let reason = record.reason_with_origin();
         let seconds = record.took_ms as f64 / 1000.0;
-        let (service, gate, word) = (&record.service, record.gate.name(), record.outcome.word());
+        let (service, gate, word) = (&record.service, record.gate.name(), record.word());
         let mut line = format!(
             "{} {gate:<8}{service:<24}{word:<10}{seconds:>6.1} s  {reason}",
             self.clock()
@@ -189,7 +189,7 @@ fn padded(cell: &str) -> String {
 
 /// The words carry the meaning; colour is only an extra, and `NO_COLOR` is honoured by `console`.
 fn coloured(record: &Record) -> String {
-    let styled = console::style(record.outcome.word());
+    let styled = console::style(record.word());
     match record.outcome {
         Outcome::Passed => styled.green(),
         Outcome::Skipped => styled.dim(),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Report;
-use crate::verdict::{Origin, Outcome, Record};
+use crate::verdict::{Outcome, Record};
 
 /// Renders a report. Words from outside are escaped, so that they cannot become markup.
 pub fn render(report: &Report) -> String {
@@ -56,13 +56,10 @@ fn cell(record: Option<&Record>) -> String {
     let Some(record) = record else {
         return "not run".to_owned();
     };
-    let word = match (&record.origin, record.outcome) {
-        (Origin::Reused { .. }, Outcome::Passed) => "reused",
-        (_, outcome) => outcome.word(),
-    };
-    let mut reason = record.reason.lines().next().unwrap_or_default().to_owned();
-    if reason.chars().count() > 60 {
-        reason = reason.chars().take(59).chain(['…']).collect();
+    let word = record.word();
+    let mut reason = record.reason_with_origin();
+    if reason.chars().count() > 80 {
+        reason = reason.chars().take(79).chain(['…']).collect();
     }
     format!("**{word}** {}", escape(&reason)).trim_end().to_owned()
 }

@@ -8,6 +8,7 @@ use std::io::Write;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::cli::Format;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::plan::Plan;
@@ -128,7 +129,15 @@ impl Report {
                 .filter(|record| record.outcome == outcome)
                 .count()
         };
-        let mut parts = vec![format!("{} passed", count(Outcome::Passed))];
+        let reused = self
+            .records
+            .iter()
+            .filter(|record| record.word() == "reused")
+            .count();
+        let mut parts = vec![match reused {
+            0 => format!("{} passed", count(Outcome::Passed)),
+            reused => format!("{} passed ({reused} of them reused)", count(Outcome::Passed)),
+        }];
         for (outcome, word) in [
             (Outcome::Violated, "violated"),
             (Outcome::Undecided, "undecided"),
@@ -160,6 +169,21 @@ impl Report {
 pub fn read(path: &std::path::Path) -> Result<Report> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is no report of this version", path.display()))
+}
+
+/// Shows a report at the end of a run.
+pub fn show(context: &Context, report: &Report) -> Result<()> {
+    match context.options.format {
+        Format::Json => say(&serde_json::to_string_pretty(report)?),
+        Format::Human => {
+            // Where lines were printed, each has its reason already.
+            if live::is_live() && !report.findings().is_empty() {
+                say(report.findings().trim_end());
+            }
+            say(&report.summary());
+        }
+    }
+    Ok(())
 }
 
 /// A line on standard output for a person. A closed pipe is no error.

@@ -33,6 +33,23 @@ pub fn call(root: &Path, project: Option<&str>, files: &[PathBuf], words: &[&str
     Call::new(argv).cwd(root)
 }
 
+/// The variables that a compose file takes from the environment: `${NAME}`, `${NAME:-default}`, `$NAME`.
+pub fn variables(text: &str) -> BTreeSet<String> {
+    let named = text
+        .replace("$$", "")
+        .split('$')
+        .skip(1)
+        .map(|rest| {
+            let name = rest.trim_start_matches('{');
+            let end = name
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .unwrap_or(name.len());
+            name[..end].to_owned()
+        })
+        .collect::<Vec<_>>();
+    named.into_iter().filter(|name| !name.is_empty()).collect()
+}
+
 /// `docker compose config --format json`, reduced to what the gates need.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Config {

@@ -1,23 +1,30 @@
-//! git: which commit last touched a set of paths, and whether they have changed since.
+//! git: the state of the checkout, and which commits touched what.
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::process::Call;
 
-/// The state of some paths in the history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The state of some inputs in the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
-    /// The last commit that touched the paths, in full; `None` outside git or before the first commit.
+    /// The last commit that touched them, in full; `None` outside git or before the first commit.
     pub commit: Option<String>,
     /// That commit's time, seconds since 1970; 0 where there is none.
     pub time_s: i64,
-    /// Whether any of the paths differs from that commit.
+    /// Whether any of them differs from that commit.
     pub dirty: bool,
 }
 
 impl Revision {
+    /// Where git has nothing to say.
+    pub const UNKNOWN: Revision = Revision {
+        commit: None,
+        time_s: 0,
+        dirty: true,
+    };
+
     /// As it stands in labels and tags: the commit, `-dirty` where it is not all, `unknown` without git.
     pub fn shown(&self) -> String {
         match (&self.commit, self.dirty) {
@@ -35,40 +42,140 @@ impl Revision {
     }
 }
 
-/// `git log` for the last commit that touched the paths: prints `<commit> <time>`.
-pub fn last_commit(root: &Path, paths: &[PathBuf]) -> Call {
-    let argv = ["git", "-C"]
-        .map(Into::into)
-        .into_iter()
-        .chain([root.as_os_str().to_owned()]);
-    let argv = argv.chain(["log", "-1", "--format=%H %ct", "--"].map(Into::into));
-    Call::new(argv.chain(paths.iter().map(|path| path.as_os_str().to_owned()))).deadline_s(20)
+/// A commit that `git log` listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    pub id: String,
+    pub time_s: i64,
+    pub parents: Vec<String>,
+    /// What differs from each parent (from nothing, in the first commit), by path from the root.
+    pub touched: Vec<Vec<PathBuf>>,
 }
 
-/// `git status` of the paths: prints nothing where they are as committed.
-pub fn status(root: &Path, paths: &[PathBuf]) -> Call {
-    let argv = ["git", "-C"]
-        .map(Into::into)
-        .into_iter()
-        .chain([root.as_os_str().to_owned()]);
-    let argv = argv.chain(["status", "--porcelain", "--untracked-files=all", "--"].map(Into::into));
-    Call::new(argv.chain(paths.iter().map(|path| path.as_os_str().to_owned()))).deadline_s(20)
+fn git(root: &Path, words: &[&str]) -> Call {
+    let start = [
+        std::ffi::OsString::from("git"),
+        "-C".into(),
+        root.as_os_str().to_owned(),
+    ];
+    Call::new(start.into_iter().chain(words.iter().map(Into::into))).deadline_s(30)
 }
 
-/// Reads the two answers; `None` for an answer that git refused to give.
-pub fn parse(last_commit: Option<&str>, status: Option<&str>) -> Revision {
-    let mut words = last_commit.unwrap_or_default().split_whitespace();
-    let commit = words.next().filter(|word| word.len() >= 40).map(str::to_owned);
-    let time_s = words
-        .next()
-        .and_then(|word| word.parse().ok())
-        .unwrap_or_default();
-    let dirty = status.is_none_or(|text| !text.trim().is_empty());
-    Revision {
+fn with_paths(mut call: Call, paths: &[PathBuf]) -> Call {
+    call.args.push("--".into());
+    call.args
+        .extend(paths.iter().map(|path| path.as_os_str().to_owned()));
+    call
+}
+
+/// What is checked out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    pub commit: String,
+    /// The history is cut off somewhere.
+    pub shallow: bool,
+    /// Where in the repository the root lies: empty, or a path with a slash at its end.
+    pub prefix: String,
+}
+
+/// Prints whether the clone is shallow, where the root lies in it, and the commit that is checked out.
+pub fn head(root: &Path) -> Call {
+    git(
+        root,
+        &["rev-parse", "--is-shallow-repository", "--show-prefix", "HEAD"],
+    )
+}
+
+/// The answer to [`head`].
+pub fn parse_head(stdout: &str) -> Option<Head> {
+    let mut lines = stdout.lines();
+    let (shallow, prefix, commit) = (
+        lines.next()? == "true",
+        lines.next()?.to_owned(),
+        lines.next()?.to_owned(),
+    );
+    Some(Head {
         commit,
-        time_s,
-        dirty,
+        shallow,
+        prefix,
+    })
+}
+
+/// Prints what differs from the commit, with files that git ignores, NUL after each.
+pub fn status(root: &Path, paths: &[PathBuf]) -> Call {
+    let words = [
+        "status",
+        "--porcelain",
+        "-z",
+        "--no-renames",
+        "--untracked-files=all",
+        "--ignored=matching",
+    ];
+    with_paths(git(root, &words), paths)
+}
+
+/// The paths in the answer to [`status`], from the root; `prefix` is the root's place in the repository.
+pub fn parse_status(stdout: &str, prefix: &str) -> Vec<PathBuf> {
+    let entries = stdout
+        .split('\0')
+        .filter_map(|entry| entry.get(3..)?.strip_prefix(prefix));
+    entries
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// Lists up to `most` commits that touched the paths, the newest first, each with what it touched.
+pub fn log(root: &Path, most: usize, paths: &[PathBuf]) -> Call {
+    let most = format!("--max-count={most}");
+    let words = [
+        "log",
+        &most,
+        "-m",
+        "-z",
+        "--name-only",
+        "--no-renames",
+        "--relative",
+        "--format=%x01%H %ct %P",
+    ];
+    with_paths(git(root, &words), paths)
+}
+
+/// The answer to [`log`]. A merge is listed once for each parent, and comes back as one commit.
+pub fn parse_log(stdout: &str) -> Vec<Commit> {
+    let mut commits: Vec<Commit> = Vec::new();
+    for block in stdout.split('\u{1}').skip(1) {
+        let mut fields = block.split(['\0', '\n']).filter(|field| !field.is_empty());
+        let mut words = fields
+            .next()
+            .unwrap_or_default()
+            .split(' ')
+            .filter(|word| !word.is_empty());
+        let (Some(id), Some(time_s)) = (words.next(), words.next().and_then(|word| word.parse().ok())) else {
+            continue;
+        };
+        let touched: Vec<PathBuf> = fields.map(PathBuf::from).collect();
+        match commits.last_mut().filter(|last| last.id == id) {
+            Some(last) => last.touched.push(touched),
+            None => commits.push(Commit {
+                id: id.to_owned(),
+                time_s,
+                parents: words.map(str::to_owned).collect(),
+                touched: vec![touched],
+            }),
+        }
     }
+    commits
+}
+
+/// Prints a file as it was in a commit.
+pub fn show(root: &Path, commit: &str, path: &str) -> Call {
+    git(root, &["show", &format!("{commit}:./{path}")])
+}
+
+/// Ends with 0 where one commit lies in the history of the other.
+pub fn is_ancestor(root: &Path, older: &str, newer: &str) -> Call {
+    git(root, &["merge-base", "--is-ancestor", older, newer])
 }
 
 #[cfg(test)]
@@ -77,22 +184,60 @@ mod tests {
 
     const COMMIT: &str = "734517e9d1b6a0f3c2e4d5a6b7c8d9e0f1a2b3c4";
 
+    fn revision(dirty: bool) -> Revision {
+        Revision {
+            commit: Some(COMMIT.to_owned()),
+            time_s: 1_763_715_600,
+            dirty,
+        }
+    }
+
     #[test]
     fn a_revision_says_when_it_is_not_the_whole_truth() {
-        let line = format!("{COMMIT} 1763715600\n");
-        assert_eq!(parse(Some(&line), Some("")).shown(), COMMIT);
-        assert_eq!(
-            parse(Some(&line), Some(" M services/kit/src/lib.rs\n")).shown(),
-            format!("{COMMIT}-dirty")
-        );
-        assert_eq!(parse(None, None).shown(), "unknown");
-        assert_eq!(parse(Some(""), Some("?? services/\n")).shown(), "unknown");
+        assert_eq!(revision(false).shown(), COMMIT);
+        assert_eq!(revision(true).shown(), format!("{COMMIT}-dirty"));
+        assert_eq!(Revision::UNKNOWN.shown(), "unknown");
     }
 
     #[test]
     fn the_time_is_the_commits() {
-        let line = format!("{COMMIT} 1763715600\n");
-        assert_eq!(parse(Some(&line), Some("")).created(), "2025-11-21T09:00:00Z");
-        assert_eq!(parse(None, None).created(), "1970-01-01T00:00:00Z");
+        assert_eq!(revision(false).created(), "2025-11-21T09:00:00Z");
+        assert_eq!(Revision::UNKNOWN.created(), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn heads_and_statuses_are_read() {
+        let head = parse_head("true\nsub/\nabc\n").unwrap();
+        assert_eq!(
+            (head.commit.as_str(), head.shallow, head.prefix.as_str()),
+            ("abc", true, "sub/")
+        );
+        assert!(!parse_head("false\n\nabc\n").unwrap().shallow);
+        assert_eq!(parse_head(""), None);
+        let said = " M services/kit/src/lib.rs\0?? services/a b.rs\0!! services/kit/target/\0";
+        let paths = parse_status(said, "");
+        assert_eq!(
+            paths,
+            [
+                "services/kit/src/lib.rs",
+                "services/a b.rs",
+                "services/kit/target/"
+            ]
+            .map(PathBuf::from)
+        );
+        assert_eq!(parse_status("?? sub/a\0", "sub/"), [PathBuf::from("a")]);
+        assert!(parse_status("", "").is_empty());
+    }
+
+    #[test]
+    fn a_merge_is_one_commit_with_a_list_for_each_parent() {
+        let log = "\u{1}m1 30 p1 p2\0\na\0b\0\u{1}m1 30 p1 p2\0\nc\0\u{1}p1 20 r\0\na\0";
+        let commits = parse_log(log);
+        assert_eq!(commits.len(), 2);
+        assert_eq!((commits[0].id.as_str(), commits[0].time_s), ("m1", 30));
+        assert_eq!(commits[0].parents, ["p1", "p2"]);
+        let touched: [Vec<PathBuf>; 2] = [vec!["a".into(), "b".into()], vec!["c".into()]];
+        assert_eq!(commits[0].touched, touched);
+        assert_eq!(commits[1].touched, [vec![PathBuf::from("a")]]);
     }
 }

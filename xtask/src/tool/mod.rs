@@ -6,4 +6,5 @@ pub mod cargo;
 pub mod compose;
 pub mod git;
 pub mod hadolint;
+pub mod imagetools;
 pub mod trivy;

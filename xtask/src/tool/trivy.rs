@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::process::Call;
 
@@ -68,14 +68,14 @@ fn offline(cache_dir: &Path, output: &Path) -> Vec<OsString> {
 }
 
 /// The parts of a report that the gate reads (schema version 2).
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Report {
     #[serde(deserialize_with = "null_is_empty")]
     pub results: Vec<ScanResult>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ScanResult {
     pub target: String,
@@ -91,14 +91,14 @@ pub struct ScanResult {
     pub misconfigurations: Vec<Misconfiguration>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Package {
     pub name: String,
     pub version: String,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Vulnerability {
     #[serde(rename = "VulnerabilityID")]
@@ -110,7 +110,7 @@ pub struct Vulnerability {
     pub title: String,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Secret {
     #[serde(rename = "RuleID")]
@@ -119,7 +119,7 @@ pub struct Secret {
     pub title: String,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Misconfiguration {
     #[serde(rename = "ID")]

@@ -12,3 +12,4 @@ mod checkout;
 mod gates;
 mod interruption;
 mod network;
+mod scaffold;

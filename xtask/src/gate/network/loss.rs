@@ -55,7 +55,6 @@ pub(super) async fn check(stack: &Stack<'_>, store: &str) -> Result<Found> {
             .or_default()
             .push(recovered(store, why, started_at == now));
     }
-    found.retain(|service, _| stack.is_judged(service));
     Ok(found)
 }
 

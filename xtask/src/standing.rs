@@ -1,0 +1,222 @@
+//! Images that need no build: those that carry the key of their inputs in this engine, or that a registry
+//! offers. A name is a claim; what proves it is the digest that our own cache recorded when it was built.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+
+use crate::build::Built;
+use crate::cache::Kept;
+use crate::context::Context;
+use crate::engine::Engine;
+use crate::fingerprint::Inputs;
+use crate::plan::{ImagePlan, Plan};
+use crate::process::{self, Call};
+use crate::tool::imagetools;
+use crate::verdict::Origin;
+
+/// How many images of earlier inputs keep their name in the engine, for those who go back and forth.
+const KEPT_KEYS: usize = 4;
+/// How long a registry may take to say whether it has an image.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long it may take to hand one over.
+const PULL: Duration = Duration::from_secs(300);
+
+/// Which image is meant: the key stands for everything that it is made from.
+#[derive(Serialize)]
+struct Claim<'a> {
+    image: &'a str,
+    key: &'a str,
+}
+
+/// What our cache says of an image that was built.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Proof {
+    digest: String,
+}
+
+/// Where a service was built last, for `why`.
+#[derive(Serialize)]
+struct Place<'a> {
+    root: &'a str,
+    service: &'a str,
+}
+
+/// The last build of a service in this checkout.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LastBuild {
+    pub digest: String,
+    pub key: String,
+    pub inputs: Inputs,
+}
+
+/// The tag that says from which inputs an image was made.
+fn key_tag(key: &str) -> String {
+    format!("key-{}", &key[..32.min(key.len())])
+}
+
+fn proof(context: &Context, image: &ImagePlan) -> Option<Kept<Proof>> {
+    let claim = Claim {
+        image: &image.service.image,
+        key: &image.key,
+    };
+    context.cache.get("image", &claim)
+}
+
+/// The images of the plan that need no build, and what a reader should know of those that were offered.
+///
+/// # Errors
+/// The engine's.
+pub async fn find(context: &Context, engine: &Engine, plan: &Plan) -> Result<(Vec<Built>, Vec<String>)> {
+    if context.options.fresh {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let (mut found, mut words) = (Vec::new(), Vec::new());
+    let looks = join_all(plan.images.iter().map(|image| look(context, engine, image))).await;
+    for look in looks {
+        let (built, word) = look?;
+        found.extend(built);
+        words.extend(word);
+    }
+    Ok((found, words))
+}
+
+async fn look(
+    context: &Context,
+    engine: &Engine,
+    image: &ImagePlan,
+) -> Result<(Option<Built>, Option<String>)> {
+    let proof = proof(context, image);
+    let (name, tag) = (&image.service.image, key_tag(&image.key));
+    let mut word = None;
+    if let Some(from) = &context.options.from {
+        let here = engine.image(&format!("{name}:{tag}")).await?;
+        let proven = |proof: &&Kept<Proof>| here.as_ref().is_some_and(|facts| facts.id == proof.value.digest);
+        if proof.as_ref().filter(proven).is_none() {
+            let offer = format!("{}/{name}", from.trim_end_matches('/'));
+            word = fetch(context, engine, image, &offer, proof.as_ref()).await.err();
+        }
+    }
+    let Some(proof) = proof else {
+        return Ok((None, word));
+    };
+    let facts = engine.image(&format!("{name}:{tag}")).await?;
+    let Some(facts) = facts.filter(|facts| facts.id == proof.value.digest) else {
+        return Ok((None, word));
+    };
+    engine.tag(&facts.id, name, "latest").await?;
+    let origin = Origin::Reused {
+        run_id: proof.run_id.clone(),
+        age_s: proof.age_s(),
+    };
+    Ok((Some(Built::new(context, image, facts, origin)), word))
+}
+
+/// Takes an image from a registry by the digest that we recorded. The error is a word for the reader: nothing
+/// that a registry does can fail a run, since the image can be built here.
+async fn fetch(
+    context: &Context,
+    engine: &Engine,
+    image: &ImagePlan,
+    offer: &str,
+    proof: Option<&Kept<Proof>>,
+) -> Result<(), String> {
+    let built_here = |why: &str| format!("{}: {why}; built here instead", image.service.name);
+    let Some(proof) = proof else {
+        let claim = format!("{offer}:{}", key_tag(&image.key));
+        let why = match asked(context, &claim).await {
+            Ok(()) => {
+                format!("{claim} is offered, but nothing proves it (no digest recorded by us, no signature)")
+            }
+            Err(why) => format!("{offer} offers nothing that fits ({why})"),
+        };
+        return Err(built_here(&why));
+    };
+    let reference = format!("{offer}@{}", proof.value.digest);
+    asked(context, &reference)
+        .await
+        .map_err(|why| built_here(&format!("{offer} does not give it ({why})")))?;
+    let mut pull = Call::new(["docker", "pull", "--quiet", &reference]).log(context.log("pull"));
+    pull.deadline = PULL;
+    process::run_ok(context, &pull)
+        .await
+        .map_err(|error| built_here(&format!("{error:#}")))?;
+    let tagged = engine
+        .tag(&reference, &image.service.image, &key_tag(&image.key))
+        .await;
+    tagged.map_err(|error| built_here(&format!("{error:#}")))
+}
+
+/// Whether a registry has a reference; if not, its last words.
+async fn asked(context: &Context, reference: &str) -> Result<(), String> {
+    match process::run(context, &imagetools::inspect(reference, ANSWER)).await {
+        Ok(output) if output.success() => Ok(()),
+        Ok(output) => Err(imagetools::last_words(&output.stderr)),
+        Err(_) => Err(format!("no answer within {} s", ANSWER.as_secs())),
+    }
+}
+
+/// Names a new image by its key and by `latest`, and records the digest as the proof of that name.
+///
+/// # Errors
+/// The engine's.
+pub async fn remember(context: &Context, engine: &Engine, built: &Built) -> Result<()> {
+    let (service, plan) = (&built.plan.service, &built.plan);
+    for tag in ["latest", &key_tag(&plan.key)] {
+        engine.tag(&built.digest, &service.image, tag).await?;
+    }
+    let claim = Claim {
+        image: &service.image,
+        key: &plan.key,
+    };
+    context.cache.put(
+        "image",
+        &claim,
+        &Proof {
+            digest: built.digest.clone(),
+        },
+    );
+    let root = context.root.display().to_string();
+    let last = LastBuild {
+        digest: built.digest.clone(),
+        key: plan.key.clone(),
+        inputs: plan.inputs.clone(),
+    };
+    context.cache.put(
+        "last-build",
+        &Place {
+            root: &root,
+            service: &service.name,
+        },
+        &last,
+    );
+    forget_old_keys(engine, &service.image).await
+}
+
+/// Takes the names of older inputs away; layers that nothing else uses go with them.
+async fn forget_old_keys(engine: &Engine, image: &str) -> Result<()> {
+    let mut tagged = engine.references(&format!("{image}:key-*")).await?;
+    tagged.sort_by_key(|(_, tagged_at)| std::cmp::Reverse(*tagged_at));
+    for (reference, _) in tagged.into_iter().skip(KEPT_KEYS) {
+        engine.untag(&reference).await?;
+    }
+    Ok(())
+}
+
+/// The last build of a service in this checkout.
+pub fn last_build(context: &Context, service: &str) -> Option<Kept<LastBuild>> {
+    let root = context.root.display().to_string();
+    context.cache.get("last-build", &Place { root: &root, service })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keys_tag_is_a_legal_one() {
+        assert_eq!(key_tag(&"a".repeat(64)), format!("key-{}", "a".repeat(32)));
+    }
+}
