@@ -65,6 +65,11 @@ fn proof(context: &Context, image: &ImagePlan) -> Option<Kept<Proof>> {
     context.cache.get("image", &claim)
 }
 
+/// The run that built an image from these very inputs, as far as our cache knows.
+pub fn proven_by(context: &Context, image: &ImagePlan) -> Option<String> {
+    proof(context, image).map(|proof| proof.run_id)
+}
+
 /// The images of the plan that need no build, and what a reader should know of those that were offered.
 ///
 /// # Errors

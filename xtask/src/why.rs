@@ -26,6 +26,8 @@ struct Answer {
     last_age_s: Option<u64>,
     last_digest: Option<String>,
     differences: Vec<String>,
+    /// The run that built an image from the very inputs of now, where one did.
+    proven_by: Option<String>,
 }
 
 /// Prints the differences; none means that nothing would be built.
@@ -47,6 +49,7 @@ pub async fn run(context: &Context, service: &str) -> Result<Exit> {
             differences: last.map_or_else(Vec::new, |last| {
                 fingerprint::differences(&last.value.inputs, &image.inputs)
             }),
+            proven_by: standing::proven_by(context, image),
         };
         report::say(&match context.options.format {
             Format::Json => serde_json::to_string_pretty(&answer)?,
@@ -81,6 +84,9 @@ fn shown(answer: &Answer, words: &[String]) -> String {
     if answer.differences.len() > NAMED {
         lines.push(format!("  and {} more", answer.differences.len() - NAMED));
     }
+    if let Some(run_id) = &answer.proven_by {
+        lines.push(format!("but run {run_id} built it from the very inputs of now: where that image stands, it is not built again"));
+    }
     lines.extend(words.iter().cloned());
     lines.join("\n")
 }
@@ -99,6 +105,7 @@ mod tests {
             differences: (0..differences)
                 .map(|n| format!("services/frontend/src/{n}.rs changed"))
                 .collect(),
+            proven_by: None,
         }
     }
 
@@ -111,6 +118,11 @@ mod tests {
           services/frontend/src/1.rs changed
         ");
         assert!(shown(&answer(15), &[]).ends_with("and 3 more"));
+        let back = Answer {
+            proven_by: Some("20261120-x".into()),
+            ..answer(1)
+        };
+        assert!(shown(&back, &[]).ends_with("it is not built again"));
         let never = Answer {
             last_run: None,
             ..answer(0)

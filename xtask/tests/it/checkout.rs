@@ -38,6 +38,10 @@ impl Fixture {
         }
     }
 
+    pub(crate) fn image_name(&self) -> String {
+        format!("horme-test-{}", self.name)
+    }
+
     fn manifest(&self) -> String {
         format!(
             "[package]\nname = \"{0}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[package.metadata.image]\n\
@@ -172,6 +176,7 @@ impl Checkout {
         command
             .env("CI", "true")
             .env("XDG_STATE_HOME", self.path("state"))
+            .env("HORME_CACHE_DIR", self.path("cache"))
             .env_remove("HORME_VULN_DB");
         command
             .stdin(Stdio::null())
@@ -182,6 +187,19 @@ impl Checkout {
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         ended(self.command(arguments).output().unwrap())
+    }
+
+    /// The word of each verdict of a gate in the latest report, by service: `fresh`, or `reused` from a run.
+    pub(crate) fn origins(&self, gate: &str) -> Vec<String> {
+        let report = self.report();
+        let records = report["records"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|record| record["gate"] == gate);
+        records
+            .map(|record| record["origin"]["kind"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Builds the images, then runs one gate alone.
@@ -219,14 +237,29 @@ impl Checkout {
 }
 
 impl Drop for Checkout {
-    /// The images of a checkout go with it.
+    /// The images of a checkout go with it, under all their names.
     fn drop(&mut self) {
         for service in &self.services {
-            let image = format!("horme-test-{}:latest", service.name);
-            let _ = Command::new("docker")
-                .args(["image", "rm", "--force", &image])
-                .output();
+            remove_images(&service.image_name());
         }
+    }
+}
+
+/// Takes every tag of an image away.
+pub(crate) fn remove_images(repository: &str) {
+    let mut list = Command::new("docker");
+    list.args(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository]);
+    let listed = list
+        .output()
+        .map(ended)
+        .map(|ended| ended.stdout)
+        .unwrap_or_default();
+    let tags: Vec<&str> = listed.lines().collect();
+    if !tags.is_empty() {
+        let _ = Command::new("docker")
+            .args(["image", "rm", "--force"])
+            .args(tags)
+            .output();
     }
 }
 

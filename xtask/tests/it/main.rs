@@ -9,7 +9,10 @@
 
 mod arguments;
 mod checkout;
+mod copy;
+mod fingerprint;
 mod gates;
 mod interruption;
 mod network;
+mod reuse;
 mod scaffold;

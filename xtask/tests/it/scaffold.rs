@@ -2,96 +2,15 @@
 //! be read, locked and composed, and what it refuses changes nothing.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::checkout::{Ended, ended, repository};
-
-/// The relative path and the bytes of every file.
-type Files = BTreeMap<PathBuf, Vec<u8>>;
+use crate::checkout::ended;
+use crate::copy::{Copy, Files};
 
 /// A name that no service will ever have, so that the repository may grow; so with the others below.
 const NAME: &str = "zz-new";
-
-struct Copy(TempDir);
-
-impl Copy {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for tree in ["services", "docker", "compose"] {
-            copy_tree(&repository().join(tree), &folder.path().join(tree));
-        }
-        for file in ["Cargo.toml", "Cargo.lock"] {
-            std::fs::copy(repository().join(file), folder.path().join(file)).unwrap();
-        }
-        std::fs::create_dir(folder.path().join("xtask")).unwrap();
-        std::fs::write(folder.path().join("xtask/Cargo.toml"), "").unwrap();
-        Copy(folder)
-    }
-
-    fn path(&self, inside: &str) -> PathBuf {
-        self.0.path().join(inside)
-    }
-
-    fn read(&self, inside: &str) -> String {
-        std::fs::read_to_string(self.path(inside)).unwrap()
-    }
-
-    fn write(&self, inside: &str, text: &str) {
-        std::fs::write(self.path(inside), text).unwrap();
-    }
-
-    fn xtask(&self, arguments: &[&str]) -> Ended {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(arguments).current_dir(self.0.path());
-        ended(command.env("CI", "true").output().unwrap())
-    }
-
-    fn files(&self) -> Files {
-        let mut files = Files::new();
-        walk(self.0.path(), &mut |path| {
-            let inside = path.strip_prefix(self.0.path()).unwrap().to_owned();
-            files.insert(inside, std::fs::read(path).unwrap());
-        });
-        files
-    }
-
-    /// Ends with 2, says so, and leaves every file as it was.
-    fn refuses(&self, arguments: &[&str], word: &str) {
-        let before = self.files();
-        let ended = self.xtask(arguments);
-        assert_eq!(ended.code, Some(2), "{}", ended.said());
-        assert!(
-            ended.stderr.contains(word),
-            "'{word}' is not in:\n{}",
-            ended.stderr
-        );
-        assert!(ended.stderr.contains("hint: "), "{}", ended.stderr);
-        assert!(before == self.files(), "{arguments:?} changed a file");
-    }
-}
-
-fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            walk(&path, visit);
-        } else {
-            visit(&path);
-        }
-    }
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    walk(from, &mut |path| {
-        let copy = to.join(path.strip_prefix(from).unwrap());
-        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
-        std::fs::copy(path, copy).unwrap();
-    });
-}
 
 /// What stands before the stages of a service's own, without the first line, which names the image.
 fn shared_part(dockerfile: &str) -> &str {
@@ -140,7 +59,7 @@ fn stands_in(copy: &Copy, environment: &str) {
     let mut docker = Command::new("docker");
     docker.args(["compose", "--file", "compose/compose.yaml", "--file", &overlay]);
     docker.args(["config", "--format", "json"]);
-    let config = ended(docker.current_dir(copy.0.path()).output().unwrap());
+    let config = ended(docker.current_dir(copy.root()).output().unwrap());
     assert_eq!(config.code, Some(0), "{environment}: {}", config.said());
     let config: Value = serde_json::from_str(&config.stdout).unwrap();
     let entry = &config["services"][NAME];
