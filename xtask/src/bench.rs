@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::catalogue::{Catalogue, Service};
-use crate::cli::{BenchCase, BenchOptions};
+use crate::cli::{BenchCase, BenchOptions, RunOptions};
 use crate::context::Context;
 use crate::engine::{Engine, Lease, run_tag};
 use crate::exit::Exit;
@@ -55,6 +55,14 @@ pub async fn run(context: &Context, options: &BenchOptions) -> Result<Exit> {
     let failed = rows.iter().any(|row| row.failed.is_some());
     Results::new(context, &engine, rows).write(context)?;
     Ok(if failed { Exit::Undecided } else { Exit::Passed })
+}
+
+/// The settings that every run of the benchmark shares.
+pub fn run_options(options: &BenchOptions) -> RunOptions {
+    RunOptions {
+        bases: options.bases,
+        ..RunOptions::default()
+    }
 }
 
 /// What every case is given.
@@ -138,6 +146,12 @@ impl<'a> Bench<'a> {
         self.bake_definition(case, &self.definition(root, plan))
     }
 
+    /// Takes the images of an earlier bake away, before another one gives their names to new images and leaves
+    /// the old ones without any.
+    async fn forget_images(&self) -> Result<()> {
+        self.engine.sweep(&self.context.run_id).await.map(drop)
+    }
+
     fn bake_definition(&self, case: &str, definition: &Value) -> Result<Call> {
         let file = self.write(&format!("{case}.json"), &serde_json::to_vec_pretty(definition)?)?;
         let metadata = self.folder().join(format!("{case}-metadata.json"));
@@ -153,7 +167,10 @@ async fn measure_all(bench: &Bench<'_>, options: &BenchOptions) -> Vec<Row> {
             break;
         }
         let name = case.to_possible_value();
-        report::complain(&format!("bench: {}", name.map_or(String::new(), |name| name.get_name().to_owned())));
+        report::complain(&format!(
+            "bench: {}",
+            name.map_or(String::new(), |name| name.get_name().to_owned())
+        ));
         rows.extend(measure_one(bench, *case).await);
     }
     rows

@@ -224,12 +224,18 @@ async fn built(
 }
 
 fn passed(built: &Built) -> Record {
-    let detail = format!("revision {}", built.plan.revision.shown());
+    let revision = &built.plan.revision;
+    let detail = format!("revision {}", revision.shown());
+    let unclean = match (&revision.commit, revision.dirty) {
+        (Some(_), false) => "",
+        (Some(_), true) => " -dirty",
+        (None, _) => " of no known revision",
+    };
     let mut record = Record::from_checks(
         &built.plan.service.name,
         Gate::Build,
         vec![Check::passed("image", detail)],
-        short(&built.digest),
+        format!("{}{unclean}", short(&built.digest)),
     );
     record.digest = Some(built.digest.clone());
     record.origin = built.origin.clone();

@@ -48,6 +48,8 @@ pub enum Command {
     Network(RunOptions),
     /// Add a service that passes every gate as it is
     New(NewOptions),
+    /// Measure side by side: our builds and gates against ordinary ones; never a verdict
+    Bench(BenchOptions),
     /// Print the report of the latest run, or of the one named
     Report(ReportOptions),
     /// Sweep what dead runs left behind
@@ -148,6 +150,46 @@ pub struct NewOptions {
         default_value = "Says who it is, and nothing else yet"
     )]
     pub description: String,
+}
+
+/// What the benchmark can measure, in the order in which it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchCase {
+    /// `ci` with nothing changed, against a bare bake
+    NoOp,
+    /// All images from nothing, against stand-alone builds and the host; takes many minutes
+    Cold,
+    /// An edit of one service, against cargo on the host
+    EditService,
+    /// An edit of a crate that services share, against cargo on the host
+    EditKit,
+    /// One dependency more of a service, against cargo on the host
+    AddDependency,
+    /// All scans, warm against cold
+    Scans,
+    /// All gates looking anew, without the build
+    Gates,
+    /// Each image's boot, against a hello world
+    Boot,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BenchOptions {
+    /// Only these cases (repeatable)
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub only: Vec<BenchCase>,
+
+    /// Samples of each side; a cold build is measured once
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub repeat: u16,
+
+    /// The service that is edited; the first by name when absent
+    #[arg(long, short = 's', value_name = "NAME")]
+    pub service: Option<String>,
+
+    /// Where base and store images come from
+    #[arg(long, value_enum, default_value_t, env = "HORME_BASES")]
+    pub bases: BasesMode,
 }
 
 #[derive(Debug, Clone, Args)]

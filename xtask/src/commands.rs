@@ -6,7 +6,7 @@ use crate::cli::{CleanOptions, Command, Format, ReportOptions, RunOptions};
 use crate::context::{self, Context};
 use crate::exit::Exit;
 use crate::verdict::Gate;
-use crate::{bases, cleaning, pipeline, plan, planning, report, scaffold, setup, testing, why};
+use crate::{bases, bench, cleaning, pipeline, plan, planning, report, scaffold, setup, testing, why};
 
 /// Carries out one subcommand.
 pub async fn dispatch(command: Command) -> Result<Exit> {
@@ -23,6 +23,7 @@ pub async fn dispatch(command: Command) -> Result<Exit> {
         Command::Why(options) => why::run(&context(options.run.clone())?, &options.service).await,
         Command::Test(options) => testing::run(&context(options.run.clone())?, &options.args).await,
         Command::New(options) => scaffold::run(&context(RunOptions::default())?, &options).await,
+        Command::Bench(options) => bench::run(&context(bench::run_options(&options))?, &options).await,
         Command::Report(options) => show_report(&options),
         Command::Clean(options) => clean(&options).await,
     }
@@ -50,9 +51,10 @@ async fn provision(options: RunOptions) -> Result<Exit> {
 async fn show_plan(options: RunOptions) -> Result<Exit> {
     let context = context(options)?;
     let catalogue = planning::read_catalogue(&context).await?;
-    let (plan, _) = planning::work_out(&context, &catalogue, &Gate::ALL).await?;
+    let (plan, words) = planning::work_out(&context, &catalogue, &Gate::ALL).await?;
+    let forecast = pipeline::forecast(&context, &plan).await?;
     report::say(&match context.options.format {
-        Format::Human => plan::describe(&plan),
+        Format::Human => plan::describe(&plan, &words, &forecast),
         Format::Json => serde_json::to_string_pretty(&plan)?,
     });
     Ok(Exit::Passed)

@@ -2,6 +2,7 @@
 //! process.
 
 mod bases;
+mod bench;
 mod build;
 mod cache;
 mod catalogue;

@@ -43,6 +43,7 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     let mut report = Report::new(context, command, said.plan.as_ref(), said.records, exit);
     report.error = ended.as_ref().err().map(|error| crate::exit::explain(error).1);
     report.environment = said.environment;
+    report.notes = said.notes;
     report.write(context)?;
     report::show(context, &report)?;
     if let (Err(error), None) = (&ended, interrupted) {
@@ -57,6 +58,8 @@ struct Said {
     plan: Option<Plan>,
     records: Vec<Record>,
     environment: Vec<String>,
+    /// What a reader should know of how the plan came about.
+    notes: Vec<String>,
 }
 
 async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()> {
@@ -76,6 +79,7 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
         .collect();
     let board = Board::new(context.options.format, &names, context.started);
     words.iter().for_each(|word| board.note(word));
+    said.notes = words;
     skipped(plan, &board, &mut said.records);
     let run = Run::new(context, &engine, plan, &settings, &board);
     // What earlier runs built and found.
@@ -184,26 +188,37 @@ impl<'a> Run<'a> {
         if needs_images && standing.len() < self.plan.images.len() {
             return false;
         }
+        let judged = || self.plan.judged().map(|image| &image.service);
+        self.plan
+            .gates
+            .iter()
+            .all(|gate| judged().all(|service| self.knows(*gate, service, standing)))
+    }
+
+    /// Whether an earlier run's verdict, or its evidence, answers for a gate on a service.
+    fn knows(&self, gate: Gate, service: &Service, standing: &[Built]) -> bool {
         let known = |subject: &Subject| evidence::verdict(self.context, subject).is_some();
-        let lint = || {
-            self.plan
-                .judged()
-                .all(|image| known(&self.lint_subject(&image.service)))
+        if gate == Gate::Lint {
+            return known(&self.lint_subject(service));
+        }
+        let Some(image) = standing
+            .iter()
+            .find(|image| image.plan.service.name == service.name)
+        else {
+            return false;
         };
-        let judged = || standing.iter().filter(|image| !image.plan.support);
-        let each = |gate: Gate| match gate {
-            Gate::Build => true,
-            Gate::Lint => lint(),
-            Gate::Scan => {
-                let knows =
-                    |scanner: &scan::Scanner| judged().all(|image| scanner.knows(self.context, image));
-                self.scanner.as_ref().is_some_and(knows)
+        match gate {
+            Gate::Lint | Gate::Build => true,
+            Gate::Scan => self
+                .scanner
+                .as_ref()
+                .is_some_and(|scanner| scanner.knows(self.context, image)),
+            Gate::Budget => known(&budget::subject(image)),
+            Gate::Boot => known(&self.boot_subject(image)),
+            Gate::Network => {
+                standing.len() == self.plan.images.len() && known(&self.network_subject(standing, image))
             }
-            Gate::Budget => judged().all(|image| known(&budget::subject(image))),
-            Gate::Boot => judged().all(|image| known(&self.boot_subject(image))),
-            Gate::Network => judged().all(|image| known(&self.network_subject(standing, image))),
-        };
-        self.plan.gates.iter().all(|gate| each(*gate))
+        }
     }
 
     /// A run that has to look: everything it needs must be there, and nothing of it stays.
@@ -395,7 +410,39 @@ impl<'a> Run<'a> {
     }
 }
 
+/// What a run of this plan would do: service -> for each gate whether an earlier run's evidence answers for it.
+/// Asks our cache alone, so an image counts as standing where it was ever proven; without an engine nothing is
+/// known of the gates that need one.
+///
+/// # Errors
+/// Exit 2: a faulty policy or database.
+pub async fn forecast(context: &Context, plan: &Plan) -> Result<Vec<(String, Vec<(Gate, bool)>)>> {
+    let settings = scan::Settings::read(context)?;
+    let Ok(engine) = Engine::connect().await else {
+        return Ok(Vec::new());
+    };
+    let board = Board::silent();
+    let run = Run::new(context, &engine, plan, &settings, &board);
+    let proven: Vec<Built> = plan
+        .images
+        .iter()
+        .filter_map(|image| standing::proven(context, image))
+        .collect();
+    let of = plan.judged().map(|image| {
+        let service = &image.service;
+        let gates = plan
+            .gates
+            .iter()
+            .map(|gate| (*gate, run.knows(*gate, service, &proven)));
+        (service.name.clone(), gates.collect())
+    });
+    Ok(of.collect())
+}
+
 fn skipped(plan: &Plan, board: &Board, records: &mut Vec<Record>) {
+    if !plan.left_out.is_empty() {
+        board.note(&format!("skipped by --service: {}", plan.left_out.join(", ")));
+    }
     for service in &plan.left_out {
         for gate in &plan.gates {
             let record = Record::skipped(service, *gate, "left out by --service");

@@ -154,8 +154,8 @@ fn reachable<'a>(catalogue: &'a Catalogue, chosen: &BTreeSet<&'a str>) -> BTreeS
     }
 }
 
-/// The plan as a person reads it.
-pub fn describe(plan: &Plan) -> String {
+/// The plan as a person reads it. `forecast`: service -> for each gate whether an earlier run answers for it.
+pub fn describe(plan: &Plan, notes: &[String], forecast: &[(String, Vec<(Gate, bool)>)]) -> String {
     let mut text = String::new();
     let gates: Vec<&str> = plan.gates.iter().map(|gate| gate.name()).collect();
     let _ = writeln!(text, "gates: {}", gates.join(", "));
@@ -167,6 +167,9 @@ pub fn describe(plan: &Plan) -> String {
     );
     for (from, to) in &plan.bases.contexts {
         let _ = writeln!(text, "  {from}\n    -> {to}");
+    }
+    for note in notes {
+        let _ = writeln!(text, "{note}");
     }
     for image in &plan.images {
         let service = &image.service;
@@ -188,6 +191,17 @@ pub fn describe(plan: &Plan) -> String {
         );
         let _ = writeln!(text, "  needs     {}", words(&service.needs));
         let _ = writeln!(text, "  calls     {}", words(&service.calls));
+        let gates = forecast
+            .iter()
+            .find(|(name, _)| *name == service.name)
+            .map(|(_, gates)| gates);
+        let word = |(gate, known): &(Gate, bool)| {
+            format!("{} {}", gate.name(), if *known { "reused" } else { "runs" })
+        };
+        let words: Vec<String> = gates.into_iter().flatten().map(word).collect();
+        if !words.is_empty() {
+            let _ = writeln!(text, "  gates     {}", words.join(", "));
+        }
         let _ = writeln!(text, "  alone     {}", bake::plain_build(plan, image).shown());
     }
     if !plan.left_out.is_empty() {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::build::Built;
 use crate::cache::Kept;
 use crate::context::Context;
-use crate::engine::Engine;
+use crate::engine::{Engine, ImageFacts};
 use crate::fingerprint::Inputs;
 use crate::plan::{ImagePlan, Plan};
 use crate::process::{self, Call};
@@ -65,6 +65,24 @@ fn proof(context: &Context, image: &ImagePlan) -> Option<Kept<Proof>> {
     context.cache.get("image", &claim)
 }
 
+/// The image that a run built from these very inputs, as far as our cache knows; whether it stands in the engine
+/// is not asked.
+pub fn proven(context: &Context, image: &ImagePlan) -> Option<Built> {
+    let proof = proof(context, image).filter(|_| !context.options.fresh)?;
+    let facts = ImageFacts {
+        id: proof.value.digest.clone(),
+        ..ImageFacts::default()
+    };
+    Some(Built::new(context, image, facts, origin(&proof)))
+}
+
+fn origin(proof: &Kept<Proof>) -> Origin {
+    Origin::Reused {
+        run_id: proof.run_id.clone(),
+        age_s: proof.age_s(),
+    }
+}
+
 /// The run that built an image from these very inputs, as far as our cache knows.
 pub fn proven_by(context: &Context, image: &ImagePlan) -> Option<String> {
     proof(context, image).map(|proof| proof.run_id)
@@ -112,11 +130,7 @@ async fn look(
         return Ok((None, word));
     };
     engine.tag(&facts.id, name, "latest").await?;
-    let origin = Origin::Reused {
-        run_id: proof.run_id.clone(),
-        age_s: proof.age_s(),
-    };
-    Ok((Some(Built::new(context, image, facts, origin)), word))
+    Ok((Some(Built::new(context, image, facts, origin(&proof))), word))
 }
 
 /// Takes an image from a registry by the digest that we recorded. The error is a word for the reader: nothing

@@ -29,7 +29,14 @@ pub async fn measure(bench: &Bench<'_>) -> Vec<Row> {
     };
     let hello = match ready.await {
         Ok(hello) => hello,
-        Err(error) => return bench.plan.images.iter().map(|image| row(image).failed(&error)).collect(),
+        Err(error) => {
+            return bench
+                .plan
+                .images
+                .iter()
+                .map(|image| row(image).failed(&error))
+                .collect();
+        }
     };
     let mut rows = Vec::new();
     for image in &bench.plan.images {
@@ -74,14 +81,20 @@ struct Hello {
 
 impl Hello {
     async fn build(bench: &Bench<'_>) -> Result<Self> {
-        let first = bench.plan.images.first().context("there is no image to compare with")?;
+        let first = bench
+            .plan
+            .images
+            .first()
+            .context("there is no image to compare with")?;
         let own = std::fs::read_to_string(bench.context.root.join(first.service.dockerfile()))?;
         bench.write("hello/main.rs", include_bytes!("hello.rs.in"))?;
         let file = bench.write("hello/Dockerfile", dockerfile::hello(&own)?.as_bytes())?;
         let image = format!("bench-hello:{}", run_tag(&bench.context.run_id));
         let call = build_call(&bench.plan, &file, &image, &[], &bench.folder().join("hello"));
         timed(bench.context, &call.log(bench.log("boot-hello"))).await?;
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5));
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(5));
         Ok(Hello {
             image,
             http: http.build().context("cannot make an HTTP client")?,
@@ -121,7 +134,9 @@ impl Hello {
             };
             if !state.running {
                 let code = state.exit_code.unwrap_or(-1);
-                return Some(Err(anyhow::anyhow!("the hello world ended with exit code {code}")));
+                return Some(Err(anyhow::anyhow!(
+                    "the hello world ended with exit code {code}"
+                )));
             }
             let url = format!("http://127.0.0.1:{}/live", state.host_port?);
             let answer = self.http.get(url).send().await.ok()?;

@@ -39,7 +39,8 @@ impl Checkout {
         let repository = repository.context("the checkout lies outside its repository")?;
         process::run_ok(context, &clone_call(repository, &clone)).await?;
         let mut own = context.clone();
-        own.root = clone.join(inside);
+        // Joined to an empty path, a folder would get a slash at its end.
+        own.root = clone.components().chain(inside.components()).collect();
         own.cache = Arc::new(Cache::new(folder.join("cache"), &context.run_id));
         let listed = process::run_ok(context, &files_call(&context.root)).await?;
         for path in parse_files(&listed.stdout) {
@@ -59,7 +60,9 @@ impl Checkout {
     /// What a build of the copy would do now.
     pub async fn plan(&self) -> Result<Plan> {
         let catalogue = self.catalogue().await?;
-        Ok(planning::work_out(&self.context, &catalogue, &[Gate::Build]).await?.0)
+        Ok(planning::work_out(&self.context, &catalogue, &[Gate::Build])
+            .await?
+            .0)
     }
 
     /// The bare build of all services on the host.
@@ -86,14 +89,20 @@ fn remove(folder: &Path) -> Result<()> {
 }
 
 fn clone_call(repository: &Path, clone: &Path) -> Call {
-    let argv = ["git", "clone", "--quiet", "--local", "--"].map(Into::into).into_iter();
+    let argv = ["git", "clone", "--quiet", "--local", "--"]
+        .map(Into::into)
+        .into_iter();
     Call::new(argv.chain([repository.as_os_str().to_owned(), clone.as_os_str().to_owned()])).deadline_s(300)
 }
 
 /// Prints every file that is committed or could be, NUL after each; deleted ones too.
 fn files_call(root: &Path) -> Call {
     let words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"].map(Into::into);
-    let start = [std::ffi::OsString::from("git"), "-C".into(), root.as_os_str().to_owned()];
+    let start = [
+        std::ffi::OsString::from("git"),
+        "-C".into(),
+        root.as_os_str().to_owned(),
+    ];
     Call::new(start.into_iter().chain(words))
 }
 
@@ -125,7 +134,14 @@ mod tests {
     use crate::cli::RunOptions;
 
     async fn git(context: &Context, words: &[&str]) {
-        let identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"];
+        let identity = [
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "-c",
+            "commit.gpgsign=false",
+        ];
         let call = Call::new(["git"].iter().chain(&identity).chain(words)).cwd(&context.root);
         process::run_ok(context, &call).await.unwrap();
     }
@@ -135,7 +151,12 @@ mod tests {
         let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let root = dir.path();
         let context = Context::new(root.to_path_buf(), RunOptions::default());
-        for (name, text) in [(".gitignore", "ignored\n"), ("kept", "1"), ("edited", "1"), ("gone", "1")] {
+        for (name, text) in [
+            (".gitignore", "ignored\n"),
+            ("kept", "1"),
+            ("edited", "1"),
+            ("gone", "1"),
+        ] {
             std::fs::write(root.join(name), text).unwrap();
         }
         git(&context, &["init", "--quiet"]).await;

@@ -14,7 +14,6 @@ use super::row::{Row, Samples};
 use crate::engine::run_tag;
 use crate::plan::{ImagePlan, Plan};
 use crate::process::Call;
-use crate::tool::bake;
 
 const CASE: &str = "cold";
 
@@ -52,7 +51,10 @@ async fn joint(bench: &Bench<'_>) -> Result<f64> {
         target["output"] = json!(["type=cacheonly"]);
     });
     timed(bench.context, &bench.bake_definition("cold-tools", &tools)?).await?;
-    definition = each_target(&definition, |target| target["no-cache-filter"] = json!(COLD_STAGES));
+    bench.forget_images().await?;
+    definition = each_target(&definition, |target| {
+        target["no-cache-filter"] = json!(COLD_STAGES)
+    });
     timed(bench.context, &bench.bake_definition(CASE, &definition)?).await
 }
 
@@ -60,7 +62,10 @@ async fn joint(bench: &Bench<'_>) -> Result<f64> {
 fn each_target(definition: &Value, change: impl Fn(&mut Value)) -> Value {
     let mut changed = definition.clone();
     let targets = changed.get_mut("target").and_then(Value::as_object_mut);
-    targets.into_iter().flatten().for_each(|(_, target)| change(target));
+    targets
+        .into_iter()
+        .flatten()
+        .for_each(|(_, target)| change(target));
     changed
 }
 
@@ -82,14 +87,23 @@ fn write_ordinary(bench: &Bench<'_>, checkout: &Checkout, image: &ImagePlan) -> 
     let own = checkout.context.root.join(image.service.dockerfile());
     let text = std::fs::read_to_string(&own).with_context(|| format!("cannot read {}", own.display()))?;
     let name = format!("Dockerfile.{}", image.service.name);
-    bench.write(&name, dockerfile::ordinary(&text, &image.service.name)?.as_bytes())
+    bench.write(
+        &name,
+        dockerfile::ordinary(&text, &image.service.name)?.as_bytes(),
+    )
 }
 
 /// `docker buildx build` of a Dockerfile of the benchmark's own, on the same bases as ours and with the same output.
 pub fn build_call(plan: &Plan, file: &Path, tag: &str, uncached: &[&str], context: &Path) -> Call {
-    let mut argv: Vec<String> = ["docker", "buildx", "build", "--progress=plain", "--platform=linux/amd64"]
-        .map(Into::into)
-        .to_vec();
+    let mut argv: Vec<String> = [
+        "docker",
+        "buildx",
+        "build",
+        "--progress=plain",
+        "--platform=linux/amd64",
+    ]
+    .map(Into::into)
+    .to_vec();
     argv.extend(["--output=type=docker".to_owned(), format!("--tag={tag}")]);
     argv.push(format!("--file={}", file.display()));
     argv.extend(uncached.iter().map(|stage| format!("--no-cache-filter={stage}")));

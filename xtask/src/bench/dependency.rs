@@ -40,7 +40,10 @@ pub fn locked(metadata: &str) -> Result<Vec<Locked>> {
 /// The crates that are linked into other services but not into this one, the smallest first. One of which there
 /// are two versions is left out: a name alone must say which.
 pub fn candidates(service: &Service, catalogue: &Catalogue, locked: &[Locked]) -> Vec<Locked> {
-    let elsewhere = catalogue.services.iter().flat_map(|service| service.crates.clone());
+    let elsewhere = catalogue
+        .services
+        .iter()
+        .flat_map(|service| service.crates.clone());
     let elsewhere: BTreeSet<String> = elsewhere.collect();
     let elsewhere = &elsewhere - &service.closure();
     let fits = |candidate: &&Locked| {
@@ -109,7 +112,14 @@ mod tests {
             service("a", &["shared 1.0.0"]),
             service(
                 "b",
-                &["shared 1.0.0", "built 1.0.0", "large 1.0.0", "leaf 2.1.0", "twice 1.0.0", "own 0.1.0"],
+                &[
+                    "shared 1.0.0",
+                    "built 1.0.0",
+                    "large 1.0.0",
+                    "leaf 2.1.0",
+                    "twice 1.0.0",
+                    "own 0.1.0",
+                ],
             ),
         );
         let known = [

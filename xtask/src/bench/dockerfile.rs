@@ -67,11 +67,18 @@ fn stage<'a>(own: &'a str, name: &str) -> Result<&'a str> {
     let end = format!(" AS {name}");
     let mut starts = own.match_indices("FROM ").map(|(at, _)| at);
     let is_line = |at: &usize| *at == 0 || own.as_bytes()[at - 1] == b'\n';
-    let named = |at: &usize| own[*at..].lines().next().is_some_and(|line| line.trim_end().ends_with(&end));
+    let named = |at: &usize| {
+        own[*at..]
+            .lines()
+            .next()
+            .is_some_and(|line| line.trim_end().ends_with(&end))
+    };
     let start = starts
         .find(|at| is_line(at) && named(at))
         .with_context(|| format!("the Dockerfile has no stage '{name}'"))?;
-    let length = own[start..].find("\nFROM ").map_or(own.len() - start, |length| length + 1);
+    let length = own[start..]
+        .find("\nFROM ")
+        .map_or(own.len() - start, |length| length + 1);
     Ok(&own[start..start + length])
 }
 
@@ -92,8 +99,14 @@ mod tests {
 
     #[test]
     fn a_stage_ends_where_the_next_begins() {
-        assert_eq!(stage(OWN, "planner").unwrap(), "FROM chef AS planner\nCOPY . .\n\n");
-        assert_eq!(stage(OWN, "prod").unwrap(), "FROM static@sha256:bb AS prod\nLABEL a=b\n");
+        assert_eq!(
+            stage(OWN, "planner").unwrap(),
+            "FROM chef AS planner\nCOPY . .\n\n"
+        );
+        assert_eq!(
+            stage(OWN, "prod").unwrap(),
+            "FROM static@sha256:bb AS prod\nLABEL a=b\n"
+        );
         assert_eq!(base(OWN, "prod").unwrap(), "static@sha256:bb");
         let error = stage(OWN, "libraries").unwrap_err();
         assert_eq!(error.to_string(), "the Dockerfile has no stage 'libraries'");
@@ -101,23 +114,66 @@ mod tests {
 
     #[test]
     fn the_ordinary_dockerfile_shares_the_tools_and_the_bases() {
-        insta::assert_snapshot!(ordinary(OWN, "shop").unwrap(), @"");
+        insta::assert_snapshot!(ordinary(OWN, "shop").unwrap(), @r#"
+        FROM rust:1@sha256:aa AS chef
+        SHELL ["/bin/sh", "-eu", "-c"]
+        RUN install
+        WORKDIR /build
+        FROM chef AS planner
+        COPY . .
+        RUN cargo chef prepare --recipe-path recipe.json
+
+        FROM chef AS cook
+        ENV RUSTFLAGS="x"
+        COPY --from=planner /build/recipe.json recipe.json
+        RUN --mount=type=secret,id=ca-bundle \
+            if [ -s /run/secrets/ca-bundle ]; then export CARGO_HTTP_CAINFO=/run/secrets/ca-bundle SSL_CERT_FILE=/run/secrets/ca-bundle; fi; \
+            cargo chef cook --release --locked -p shop --target x86_64-unknown-linux-gnu --recipe-path recipe.json
+
+        FROM cook AS build
+        COPY . .
+        RUN --mount=type=secret,id=ca-bundle \
+            if [ -s /run/secrets/ca-bundle ]; then export CARGO_HTTP_CAINFO=/run/secrets/ca-bundle SSL_CERT_FILE=/run/secrets/ca-bundle; fi; \
+            cargo auditable build --release --locked -p shop --target x86_64-unknown-linux-gnu
+
+        FROM static@sha256:bb AS prod
+        COPY --from=build /build/target/x86_64-unknown-linux-gnu/release/shop /shop
+        USER 65532:65532
+        ENTRYPOINT ["/shop"]
+        "#);
     }
 
     #[test]
     fn the_hello_world_stands_on_the_same_bases() {
-        insta::assert_snapshot!(hello(OWN).unwrap(), @"");
+        insta::assert_snapshot!(hello(OWN).unwrap(), @r#"
+        FROM rust:1@sha256:aa AS build
+        COPY main.rs /main.rs
+        RUN rustc --edition=2024 -O -C strip=symbols -C target-feature=+crt-static --target x86_64-unknown-linux-gnu -o /hello /main.rs
+
+        FROM static@sha256:bb
+        COPY --link --from=build /hello /hello
+        USER 65532:65532
+        ENTRYPOINT ["/hello"]
+        "#);
     }
 
     #[test]
     fn the_repositorys_dockerfiles_have_what_is_taken_from_them() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker");
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let files: Vec<_> = files.filter(|path| path.to_string_lossy().contains("/Dockerfile.")).collect();
+        let files = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let files: Vec<_> = files
+            .filter(|path| path.to_string_lossy().contains("/Dockerfile."))
+            .collect();
         assert!(!files.is_empty());
         for file in files {
             let own = std::fs::read_to_string(&file).unwrap();
-            assert!(ordinary(&own, "x").unwrap().contains("ENV RUSTFLAGS="), "{}", file.display());
+            assert!(
+                ordinary(&own, "x").unwrap().contains("ENV RUSTFLAGS="),
+                "{}",
+                file.display()
+            );
             for name in COLD_STAGES {
                 assert!(stage(&own, name).is_ok(), "{} has no {name}", file.display());
             }

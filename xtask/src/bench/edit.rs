@@ -24,13 +24,18 @@ pub async fn library(bench: &Bench<'_>) -> Vec<Row> {
     let case = "edit-kit";
     vec![match shared_crate(&bench.service, &bench.catalogue) {
         Some(dir) => sources(bench, row(case, &format!("an edit of {}", dir.display())), dir).await,
-        None => row(case, "an edit of a shared crate")
-            .note(format!("{} stands on no crate of this workspace", bench.service.name)),
+        None => row(case, "an edit of a shared crate").note(format!(
+            "{} stands on no crate of this workspace",
+            bench.service.name
+        )),
     }]
 }
 
 pub async fn dependency(bench: &Bench<'_>) -> Vec<Row> {
-    let row = row("add-dependency", &format!("one dependency more of {}", bench.service.name));
+    let row = row(
+        "add-dependency",
+        &format!("one dependency more of {}", bench.service.name),
+    );
     let found = match found(bench).await {
         Ok(found) => found,
         Err(error) => return vec![row.failed(&error)],
@@ -43,9 +48,7 @@ pub async fn dependency(bench: &Bench<'_>) -> Vec<Row> {
         "a crate of other services each time ({}): nothing is downloaded on the host; the lock file is brought up to date before the clock starts",
         names.join(", ")
     ));
-    let edit = async |checkout: &Checkout, number: usize| {
-        add(checkout, &bench.service, &found[number]).await
-    };
+    let edit = async |checkout: &Checkout, number: usize| add(checkout, &bench.service, &found[number]).await;
     let samples = samples(bench, &row.name, found.len(), edit).await;
     vec![row.measured(samples)]
 }
@@ -75,11 +78,13 @@ async fn samples(
     let host = || checkout.host_build().log(bench.log(&format!("{case}-host")));
     // Warm-up of both sides; an earlier case may have done it.
     timed(bench.context, &host()).await?;
+    bench.forget_images().await?;
     timed(bench.context, &bench.bake(case, root, &checkout.plan().await?)?).await?;
     in_turn(
         repeat,
         async |number| {
             edit(checkout, number).await?;
+            bench.forget_images().await?;
             let bake = bench.bake(case, root, &checkout.plan().await?)?;
             timed(bench.context, &bake).await
         },
@@ -102,7 +107,11 @@ fn fresh_number() -> i64 {
 /// One function more in a crate.
 fn append(dir: &Path) -> Result<()> {
     let library = dir.join("src/lib.rs");
-    let file = if library.is_file() { library } else { dir.join("src/main.rs") };
+    let file = if library.is_file() {
+        library
+    } else {
+        dir.join("src/main.rs")
+    };
     let said = || format!("cannot edit {}", file.display());
     let mut text = std::fs::read_to_string(&file).with_context(said)?;
     text.push_str(&function(fresh_number()));
@@ -149,12 +158,19 @@ mod tests {
         let library = dir.path().join("src/lib.rs");
         std::fs::write(&library, "").unwrap();
         append(dir.path()).unwrap();
-        assert!(std::fs::read_to_string(&library).unwrap().contains("pub fn bench_"));
+        assert!(
+            std::fs::read_to_string(&library)
+                .unwrap()
+                .contains("pub fn bench_")
+        );
         assert_eq!(std::fs::read_to_string(&main).unwrap(), edited);
     }
 
     #[test]
     fn an_edit_is_a_function_of_its_own_name() {
-        assert_eq!(function(7), "\n#[allow(dead_code)]\npub fn bench_7() -> i64 {\n    7\n}\n");
+        assert_eq!(
+            function(7),
+            "\n#[allow(dead_code)]\npub fn bench_7() -> i64 {\n    7\n}\n"
+        );
     }
 }

@@ -34,7 +34,11 @@ async fn scan_samples(bench: &Bench<'_>) -> Result<Samples> {
 
 pub async fn gates(bench: &Bench<'_>) -> Vec<Row> {
     let names = GATES.map(Gate::name).join(", ");
-    let row = Row::new("gates", format!("{names}, each with `--fresh`, summed"), "at most 25 s");
+    let row = Row::new(
+        "gates",
+        format!("{names}, each with `--fresh`, summed"),
+        "at most 25 s",
+    );
     let rounds = match rounds(bench).await {
         Ok(rounds) => rounds,
         Err(error) => return vec![row.failed(&error)],
@@ -82,10 +86,15 @@ async fn rounds(bench: &Bench<'_>) -> Result<Vec<Round>> {
 /// The sum of the figures `losing_<store>_ms` of the network gate, in seconds; each store counts once, whatever
 /// the number of records that tell of it. `None` where no record does.
 fn losses_s(report: &Report) -> Option<f64> {
-    let records = report.records.iter().filter(|record| record.gate == Gate::Network);
+    let records = report
+        .records
+        .iter()
+        .filter(|record| record.gate == Gate::Network);
     let mut stores: BTreeMap<&str, f64> = BTreeMap::new();
     for (name, value) in records.flat_map(|record| &record.figures) {
-        let store = name.strip_prefix("losing_").and_then(|name| name.strip_suffix("_ms"));
+        let store = name
+            .strip_prefix("losing_")
+            .and_then(|name| name.strip_suffix("_ms"));
         if let (Some(store), Some(ms)) = (store, value.as_f64()) {
             let known = stores.entry(store).or_default();
             *known = known.max(ms);
@@ -104,7 +113,9 @@ fn describe(rounds: &[Round]) -> String {
     let losses: Option<Vec<f64>> = rounds.iter().map(|round| round.losses_s).collect();
     match losses.as_deref().and_then(median) {
         Some(losses) => format!("{each}; {losses:.1} s of losing stores are subtracted"),
-        None => format!("{each}; the network gate tells no `losing_<store>_ms`, so losing stores is counted in"),
+        None => {
+            format!("{each}; the network gate tells no `losing_<store>_ms`, so losing stores is counted in")
+        }
     }
 }
 
@@ -122,8 +133,12 @@ mod tests {
     fn a_lost_store_counts_once() {
         let mut report = sample();
         assert_eq!(losses_s(&report), None);
-        let one = network("a").figure("losing_redis_ms", 4000).figure("stack_ms", 9000);
-        let other = network("b").figure("losing_redis_ms", 4000).figure("losing_postgres_ms", 6500);
+        let one = network("a")
+            .figure("losing_redis_ms", 4000)
+            .figure("stack_ms", 9000);
+        let other = network("b")
+            .figure("losing_redis_ms", 4000)
+            .figure("losing_postgres_ms", 6500);
         report.records.extend([one, other]);
         assert_eq!(losses_s(&report), Some(10.5));
     }
@@ -136,7 +151,7 @@ mod tests {
         };
         assert_eq!(round(Some(10.0)).seconds(), 20.0);
         assert_eq!(round(None).seconds(), 30.0);
-        insta::assert_snapshot!(describe(&[round(Some(10.0))]), @"");
-        insta::assert_snapshot!(describe(&[round(None)]), @"");
+        insta::assert_snapshot!(describe(&[round(Some(10.0))]), @"lint 1.0, scan 2.0, budget 3.0, boot 4.0, network 20.0; 10.0 s of losing stores are subtracted");
+        insta::assert_snapshot!(describe(&[round(None)]), @"lint 1.0, scan 2.0, budget 3.0, boot 4.0, network 20.0; the network gate tells no `losing_<store>_ms`, so losing stores is counted in");
     }
 }

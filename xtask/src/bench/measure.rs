@@ -70,7 +70,10 @@ pub fn report_of(context: &Context, stdout: &str) -> Result<Report> {
 
 /// The run's id in its closing line (`...; exit 0 after 12.3 s; reports/<run-id>`).
 fn run_id(stdout: &str) -> Option<&str> {
-    let last = stdout.lines().rev().find_map(|line| line.rsplit_once("; reports/"));
+    let last = stdout
+        .lines()
+        .rev()
+        .find_map(|line| line.rsplit_once("; reports/"));
     last.map(|(_, run_id)| run_id.trim())
 }
 

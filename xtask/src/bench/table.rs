@@ -16,7 +16,9 @@ pub fn render(results: &Results) -> String {
     for row in &results.rows {
         let _ = writeln!(text, "| {} |", cells(row).join(" | "));
     }
-    text.push_str("\nSeconds: the median, and in brackets every sample in the order in which it was taken.\n");
+    text.push_str(
+        "\nSeconds: the median, and in brackets every sample in the order in which it was taken.\n",
+    );
     text
 }
 
@@ -25,7 +27,11 @@ fn cells(row: &Row) -> [String; 8] {
     [
         row.name.clone(),
         row.ours.what.clone(),
-        if row.failed.is_some() { "**failed**".to_owned() } else { seconds(&row.ours) },
+        if row.failed.is_some() {
+            "**failed**".to_owned()
+        } else {
+            seconds(&row.ours)
+        },
         theirs.map_or("-".to_owned(), |side| side.what.clone()),
         theirs.map_or("-".to_owned(), seconds),
         row.ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
@@ -55,7 +61,10 @@ fn figure(seconds: f64) -> String {
 }
 
 fn note(row: &Row) -> String {
-    let failed = row.failed.as_ref().map(|why| format!("**failed:** {}", escape(why)));
+    let failed = row
+        .failed
+        .as_ref()
+        .map(|why| format!("**failed:** {}", escape(why)));
     let parts = [failed.unwrap_or_default(), row.note.clone()];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("<br>")
@@ -88,9 +97,13 @@ mod tests {
                 theirs: theirs.to_vec(),
             })
         };
-        let no_op = Row::new("no-op", "`ci`", "at most 1 s").against("bake").note("warm");
+        let no_op = Row::new("no-op", "`ci`", "at most 1 s")
+            .against("bake")
+            .note("warm");
         let gates = Row::new("gates", "five gates", "at most 25 s");
-        let cold = Row::new("cold", "joint bake", "0.4").against("six builds").note("once");
+        let cold = Row::new("cold", "joint bake", "0.4")
+            .against("six builds")
+            .note("once");
         Results {
             version: 1,
             run_id: "20261121-101500-abcd".into(),
@@ -107,6 +120,19 @@ mod tests {
 
     #[test]
     fn a_table_with_a_ratio_an_absolute_figure_and_a_failure() {
-        insta::assert_snapshot!(render(&results()), @"");
+        insta::assert_snapshot!(render(&results()), @r#"
+        # Benchmark
+
+        - 2 processors
+        - engine 26.1.5
+
+        | case | ours | s | compared with | s | ratio | target | note |
+        | --- | --- | --- | --- | --- | --- | --- | --- |
+        | no-op | `ci` | 0.840 (0.840, 0.830, 0.900) | bake | 1.700 (1.700, 1.680, 1.720) | 0.49 | at most 1 s | warm |
+        | gates | five gates | 23.5 | - | - | - | at most 25 s |  |
+        | cold | joint bake | **failed** | six builds | - | - | 0.4 | **failed:** \`docker\` ended with 1:<br>a \| &lt;b&gt;<br>once |
+
+        Seconds: the median, and in brackets every sample in the order in which it was taken.
+        "#);
     }
 }

@@ -62,6 +62,14 @@ impl Board {
         Board { started, face }
     }
 
+    /// A board that nobody looks at.
+    pub fn silent() -> Self {
+        Board {
+            started: Instant::now(),
+            face: Face::Silent,
+        }
+    }
+
     /// A gate begins to look at an image.
     pub fn begin(&self, service: &str, gate: Gate) {
         if let Face::Live(live) = &self.face {
@@ -73,6 +81,8 @@ impl Board {
     pub fn judged(&self, record: &Record) {
         match &self.face {
             Face::Silent => {}
+            // What was left out is told once, as a note.
+            Face::Lines if record.outcome == Outcome::Skipped => {}
             Face::Lines => say(&self.line(record)),
             Face::Live(live) => live.set(&record.service, record.gate, coloured(record)),
         }

@@ -13,6 +13,9 @@ pub fn render(report: &Report) -> String {
     if let Some(error) = &report.error {
         let _ = writeln!(text, "**The run ended early:** {}\n", escape(error));
     }
+    for note in &report.notes {
+        let _ = writeln!(text, "{}\n", escape(note));
+    }
     table(report, &mut text);
     findings(report, &mut text);
     digests(report, &mut text);

@@ -34,6 +34,9 @@ pub struct Report {
     pub bases: String,
     /// Facts about engine and tools.
     pub environment: Vec<String>,
+    /// What a reader should know: an unclean tree, no git, a cut-off history.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Service -> digest of the image that was judged.
     pub digests: Vec<(String, String)>,
     pub services: Vec<String>,
@@ -70,6 +73,7 @@ impl Report {
                 .map(|plan| format!("{} ({})", plan.bases.origin.word(), plan.bases.reason))
                 .unwrap_or_default(),
             environment: Vec::new(),
+            notes: Vec::new(),
             digests: digests.collect(),
             services,
             records,
@@ -236,6 +240,7 @@ pub(crate) mod tests {
             strict: false,
             bases: "local (no registry answers)".into(),
             environment: vec!["engine 26.1.5".into()],
+            notes: vec!["not as committed: frontend".into()],
             digests: vec![("frontend".into(), "sha256:1f2e".into())],
             services: vec!["frontend".into(), "gateway".into()],
             records: vec![passed, violated, undecided, skipped],

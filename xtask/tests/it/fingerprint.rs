@@ -75,6 +75,8 @@ fn replace(copy: &Copy, file: &str, from: &str, to: &str) {
     copy.write(file, &text.replacen(from, to, 1));
 }
 
+type Mutate<'a> = Box<dyn Fn(&Copy) + 'a>;
+
 /// Each kind of declared input, changed once: whose keys change.
 #[test]
 fn what_is_declared_changes_the_key() {
@@ -88,7 +90,7 @@ fn what_is_declared_changes_the_key() {
     } = cast(&copy);
     let only_one = BTreeSet::from([one.clone()]);
     let source = format!("services/{one}/src/lib.rs");
-    let mutations: Vec<(&str, BTreeSet<String>, Box<dyn Fn(&Copy)>)> = vec![
+    let mutations: Vec<(&str, BTreeSet<String>, Mutate)> = vec![
         (
             "a source file",
             only_one.clone(),
