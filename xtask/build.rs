@@ -40,8 +40,12 @@ fn compiler() -> io::Result<String> {
 
 fn read(root: &Path, path: &Path, into: &mut BTreeMap<PathBuf, Vec<u8>>) -> io::Result<()> {
     let full = root.join(path);
-    if !full.is_dir() {
+    if full.is_file() {
         into.insert(path.to_owned(), fs::read(full)?);
+        return Ok(());
+    }
+    if !full.is_dir() {
+        // An editor's dangling link, a socket: no source.
         return Ok(());
     }
     for entry in fs::read_dir(full)? {

@@ -83,6 +83,13 @@ impl Bases {
             images,
         }
     }
+
+    /// The names of the local images that builds stand on; none upstream, where the Dockerfiles pin digests.
+    pub fn build_images(&self) -> impl Iterator<Item = &str> {
+        self.contexts
+            .values()
+            .map(|to| to.trim_start_matches("docker-image://"))
+    }
 }
 
 fn is_build_role(role: &str) -> bool {
@@ -123,11 +130,33 @@ struct Answer {
 
 /// How long an answer holds: nobody's network changes with every run, and asking takes up to seconds.
 const ANSWER_HOLDS: Duration = Duration::from_secs(3600);
+/// How long a refusal holds: it may have been a passing fault.
+const REFUSAL_HOLDS: Duration = Duration::from_secs(600);
 
-/// Asks the registries, or remembers what they answered within the hour (`--fresh` asks anew).
+/// Who asked whom.
+#[derive(Serialize)]
+struct Question<'a> {
+    references: &'a [String],
+    /// The machine's name: a cache that was carried elsewhere knows nothing of the network there.
+    machine: String,
+}
+
+/// Asks the registries, or remembers what they answered a while ago (`--fresh` asks anew).
 async fn answer(context: &Context, references: Vec<String>) -> Answer {
-    let kept = context.cache.get::<Option<String>>("registry", &references);
-    let holds = |kept: &Kept<_>| !context.options.fresh && kept.age_s() < ANSWER_HOLDS.as_secs();
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let question = Question {
+        references: &references,
+        machine,
+    };
+    let kept = context.cache.get::<Option<String>>("registry", &question);
+    let holds = |kept: &Kept<Option<String>>| {
+        let limit = if kept.value.is_some() {
+            REFUSAL_HOLDS
+        } else {
+            ANSWER_HOLDS
+        };
+        !context.options.fresh && kept.age_s() < limit.as_secs()
+    };
     if let Some(kept) = kept.filter(holds) {
         let since = format!(", asked {} ago", age(kept.age_s()));
         return Answer {
@@ -136,7 +165,9 @@ async fn answer(context: &Context, references: Vec<String>) -> Answer {
         };
     }
     let refusal = registry::answer(context, references.clone()).await.err();
-    context.cache.put("registry", &references, &refusal);
+    if !context.cancel.is_cancelled() {
+        context.cache.put("registry", &question, &refusal);
+    }
     Answer {
         refusal,
         since: String::new(),

@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result};
 use crate::context::Context;
 use crate::engine::{Engine, ImageFacts, run_tag};
 use crate::exit::Failure;
+use crate::fingerprint::{self, Inputs};
+use crate::hash;
 use crate::plan::{ImagePlan, Plan};
 use crate::process;
 use crate::report::live::Board;
@@ -151,7 +153,7 @@ async fn bake(
     let digests = bake::parse_digests(&std::fs::read_to_string(&metadata).unwrap_or_default());
     let mut result = BuildResult::default();
     for image in images {
-        let record = match built(context, engine, image, &digests).await {
+        let record = match built(context, engine, plan, image, &digests).await {
             Ok(built) => {
                 let record = passed(&built);
                 result.images.push(built);
@@ -200,10 +202,12 @@ fn run_reference(context: &Context, image: &ImagePlan) -> String {
     format!("{}:{}", image.service.image, run_tag(&context.run_id))
 }
 
-/// One image after a bake that succeeded: the engine must hold the digest that bake reported.
+/// One image after a bake that succeeded: the engine must hold the digest that bake reported, and the inputs
+/// must still be those of the key, or the image is made of something else.
 async fn built(
     context: &Context,
     engine: &Engine,
+    plan: &Plan,
     image: &ImagePlan,
     digests: &BTreeMap<String, String>,
 ) -> Result<Built> {
@@ -218,8 +222,22 @@ async fn built(
     if engine.containerd_store && *reported != facts.id {
         anyhow::bail!("bake reported {reported}, the engine holds {}", facts.id);
     }
+    if let Some(path) = plan
+        .manifests
+        .iter()
+        .find(|(path, known)| hash::of_file(path).ok().as_ref() != Some(known))
+    {
+        anyhow::bail!(
+            "{} changed while the image was being built",
+            context.shown(path.0)
+        );
+    }
+    let now = Inputs::again(&context.root, &image.service, &plan.bases.contexts, &image.inputs)?;
+    if let Some(change) = fingerprint::differences(&image.inputs, &now).first() {
+        anyhow::bail!("{change} while the image was being built");
+    }
     let built = Built::new(context, image, facts, Origin::Fresh);
-    standing::remember(context, engine, &built).await?;
+    standing::remember(context, engine, &plan.bases, &built).await?;
     Ok(built)
 }
 

@@ -67,8 +67,9 @@ impl Cache {
         }
     }
 
-    /// `$XDG_CACHE_HOME/horme/results`, or the same under `~/.cache`.
-    pub fn default_dir() -> PathBuf {
+    /// `$XDG_CACHE_HOME/horme/results`, or the same under `~/.cache`; without a home, below the checkout's own
+    /// `target`, where nobody else writes.
+    pub fn default_dir(root: &Path) -> PathBuf {
         let absolute = |name: &str| {
             std::env::var_os(name)
                 .map(PathBuf::from)
@@ -77,7 +78,7 @@ impl Cache {
         let home = || absolute("HOME").map(|home| home.join(".cache"));
         let base = absolute("XDG_CACHE_HOME")
             .or_else(home)
-            .unwrap_or_else(std::env::temp_dir);
+            .unwrap_or_else(|| root.join("target"));
         base.join("horme/results")
     }
 
@@ -115,7 +116,7 @@ impl Cache {
     pub fn put(&self, kind: &str, subject: &impl Serialize, value: &impl Serialize) {
         if let Err(error) = self.write(kind, subject, value) {
             self.say(format!(
-                "nothing can be kept in the cache {}, later runs will look again: {error}",
+                "nothing can be kept in the cache {}: {error} (later runs look again; make it writable, or name another: --cache-dir)",
                 self.dir.display()
             ));
         }

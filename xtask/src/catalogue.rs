@@ -33,19 +33,28 @@ pub struct Service {
     pub on_loss: BTreeMap<String, OnLoss>,
     /// The crate's folder, relative to the root.
     pub dir: PathBuf,
-    /// Folders of the crate and of its path dependencies, and what the Dockerfile takes from the context by
-    /// name, relative to the root.
+    /// Folders of the crate and of its path dependencies, relative to the root.
     pub source_dirs: BTreeSet<PathBuf>,
+    /// What else its Dockerfile takes from the context by name, relative to the root.
+    #[serde(default)]
+    pub copied: BTreeSet<PathBuf>,
     /// `name version` of every crate in the binary: normal dependencies for [`TARGET`], no build
     /// dependencies, no procedural macros.
     pub crates: BTreeSet<String>,
     /// Those that only the build runs: procedural macros, build dependencies, and what they alone use.
     pub build_crates: BTreeSet<String>,
-    /// Of all these crates, the features that the workspace's joint resolution turns on, separated by spaces.
+    /// Of all these crates, the features that a build of the whole workspace turns on, separated by spaces; filled
+    /// in by `planning.rs`.
     pub features: BTreeMap<String, String>,
 }
 
 impl Service {
+    /// Whether a path, relative to the root, lies in what the image is made from.
+    pub fn holds(&self, path: &Path) -> bool {
+        let mut folders = self.source_dirs.iter().chain(&self.copied);
+        path == self.dockerfile() || folders.any(|folder| path.starts_with(folder))
+    }
+
     pub fn dockerfile(&self) -> PathBuf {
         Path::new("docker").join(format!("Dockerfile.{}", self.name))
     }
@@ -69,6 +78,8 @@ pub enum OnLoss {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Catalogue {
     pub services: Vec<Service>,
+    /// Every manifest that it was read from -> the hash of its content.
+    pub manifests: BTreeMap<PathBuf, String>,
 }
 
 impl Catalogue {
@@ -116,7 +127,10 @@ pub fn read(root: &Path, metadata: &Metadata) -> Result<Catalogue> {
         problems.push("services/: no crate has a `[package.metadata.image]` table".to_owned());
     }
     refuse(problems)?;
-    Ok(Catalogue { services })
+    Ok(Catalogue {
+        services,
+        manifests: BTreeMap::new(),
+    })
 }
 
 /// Every service with an image needs a Dockerfile.
@@ -222,7 +236,6 @@ impl<'a> Reader<'a> {
             crates,
             build_crates,
             source_dirs,
-            features,
         } = closure(metadata, &self.package.id, self.root);
         Service {
             name: self.package.name.to_string(),
@@ -235,9 +248,10 @@ impl<'a> Reader<'a> {
             on_loss,
             dir: self.dir.clone(),
             source_dirs,
+            copied: BTreeSet::new(),
             crates,
             build_crates,
-            features,
+            features: BTreeMap::new(),
         }
     }
 
@@ -363,7 +377,6 @@ struct Closure {
     crates: BTreeSet<String>,
     build_crates: BTreeSet<String>,
     source_dirs: BTreeSet<PathBuf>,
-    features: BTreeMap<String, String>,
 }
 
 /// The crates in a package's binary, those of its build, and the folders of those that lie in this checkout.
@@ -394,10 +407,6 @@ fn closure(metadata: &Metadata, root_id: &PackageId, root: &Path) -> Closure {
             &mut closure.build_crates
         };
         let id = format!("{} {}", package.name, package.version);
-        let features: BTreeSet<String> = node.features.iter().map(ToString::to_string).collect();
-        closure
-            .features
-            .insert(id.clone(), Vec::from_iter(features).join(" "));
         crates.insert(id);
         if package.source.is_none()
             && let Some(dir) = package.manifest_path.as_std_path().parent()

@@ -102,7 +102,7 @@ pub struct RunOptions {
     #[arg(long, value_name = "DIR", env = "HORME_VULN_DB")]
     pub vuln_db: Option<PathBuf>,
 
-    /// Reuse nothing of earlier runs: build and look at everything again
+    /// Reuse no image and no verdict of earlier runs: bake (the engine's own cache helps) and look again
     #[arg(long)]
     pub fresh: bool,
 

@@ -36,7 +36,10 @@ impl Context {
     pub fn new(root: PathBuf, options: RunOptions) -> Self {
         let run_id = new_run_id();
         let run_dir = root.join("reports").join(&run_id);
-        let cache_dir = options.cache_dir.clone().unwrap_or_else(Cache::default_dir);
+        let cache_dir = options
+            .cache_dir
+            .clone()
+            .unwrap_or_else(|| Cache::default_dir(&root));
         let cache = Arc::new(Cache::new(cache_dir, &run_id));
         let (cancel, signal) = (CancellationToken::new(), Arc::default());
         Context {

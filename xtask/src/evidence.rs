@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::cache::Kept;
 use crate::context::Context;
+use crate::fingerprint::files::{self, Ignore};
 use crate::hash;
 use crate::tool::compose;
 use crate::verdict::{Gate, Origin, Outcome, Record};
@@ -87,20 +88,24 @@ pub fn keep_verdict(context: &Context, subject: &Subject, record: &Record) {
     }
 }
 
-/// Which build of a program this is: its path, size and time. Another version is another file.
-pub fn program(path: &Path) -> String {
-    let facts = path
-        .metadata()
-        .map(|facts| (facts.len(), facts.mtime(), facts.mtime_nsec()));
-    let (length, seconds, nanoseconds) = facts.unwrap_or_default();
-    format!("{} {length} {seconds}.{nanoseconds}", path.display())
+/// Which file this is, as it is now: path, size, times and place on its disk. Another version is another file.
+pub fn file(path: &Path) -> String {
+    let facts = path.metadata().map(|facts| {
+        let changed = (facts.ctime(), facts.ctime_nsec());
+        format!("{} {} {} {changed:?}", facts.len(), facts.mtime(), facts.ino())
+    });
+    format!("{} {}", path.display(), facts.unwrap_or_default())
+}
+
+fn docker_config() -> Option<PathBuf> {
+    let named = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
+    named.or_else(home)
 }
 
 /// Which compose plugin would be called: the first that the docker CLI finds.
 pub fn compose_plugin() -> String {
-    let config = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
-    let own = config.or_else(home).map(|folder| folder.join("cli-plugins"));
+    let own = docker_config().map(|folder| folder.join("cli-plugins"));
     let shared = ["/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr/libexec"]
         .map(|folder| Path::new(folder).join("docker/cli-plugins"));
     let plugins = own
@@ -110,20 +115,18 @@ pub fn compose_plugin() -> String {
     plugins
         .into_iter()
         .find(|path| path.is_file())
-        .map_or("no compose".to_owned(), |path| program(&path))
+        .map_or("no compose".to_owned(), |path| file(&path))
 }
 
-/// Everything that decides how the shipped compose files are read: the files, and the variables that they
-/// name, as this process has them.
+/// What git does not hold below `compose/`: generated secrets, which no gate uses.
+const GENERATED: &str = "compose/secrets/*\n!compose/secrets/generate\n";
+
+/// Everything that decides how the shipped compose files are read and run: the files, the variables that they
+/// name as this process has them, and the proxies that the docker CLI puts into every container.
 pub fn compose_files(root: &Path) -> String {
-    let folder = Path::new("compose");
-    let mut parts = vec![folders(root, &[folder])];
-    for entry in std::fs::read_dir(root.join(folder))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+    let mut parts = vec![folders(root, &["compose"], GENERATED), proxies()];
+    for (path, _) in below(root, &["compose"], GENERATED) {
+        let text = std::fs::read_to_string(root.join(path)).unwrap_or_default();
         for name in compose::variables(&text) {
             parts.extend(std::env::var(&name).map(|value| format!("{name}={value}")));
         }
@@ -132,20 +135,34 @@ pub fn compose_files(root: &Path) -> String {
     hash::of_parts(parts.iter().map(String::as_str))
 }
 
-/// One hash of all files under some folders, relative to `root`; a folder that is absent holds none.
-pub fn folders(root: &Path, folders: &[&Path]) -> String {
-    let mut parts = Vec::new();
-    let mut queue: Vec<_> = folders.iter().map(|folder| root.join(folder)).collect();
-    while let Some(path) = queue.pop() {
-        if let Ok(entries) = std::fs::read_dir(&path) {
-            queue.extend(entries.flatten().map(|entry| entry.path()));
-        } else if let Ok(content) = hash::of_file(&path) {
-            parts.push(format!(
-                "{} {content}",
-                path.strip_prefix(root).unwrap_or(&path).display()
-            ));
-        }
-    }
-    parts.sort();
-    hash::of_parts(parts.iter().map(String::as_str))
+fn proxies() -> String {
+    let text = docker_config().map(|folder| std::fs::read_to_string(folder.join("config.json")));
+    let config: Value = text
+        .and_then(Result::ok)
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default();
+    config["proxies"].to_string()
+}
+
+/// One hash of all files under some folders, relative to `root`, but for what the rules leave out (as in a
+/// `.dockerignore`). A folder that is absent holds none; one that cannot be read is like no other.
+pub fn folders(root: &Path, folders: &[&str], left_out: &str) -> String {
+    let parts = below(root, folders, left_out)
+        .into_iter()
+        .map(|(path, content)| format!("{path} {content}"));
+    hash::of_parts(parts.collect::<Vec<_>>().iter().map(String::as_str))
+}
+
+fn below(root: &Path, folders: &[&str], left_out: &str) -> BTreeMap<String, String> {
+    let there = folders
+        .iter()
+        .map(PathBuf::from)
+        .filter(|folder| root.join(folder).exists())
+        .collect();
+    let files =
+        Ignore::parse(left_out).and_then(|ignore| files::read(root, &there, &ignore, files::Modes::All));
+    files.unwrap_or_else(|error| {
+        let now = jiff::Timestamp::now();
+        BTreeMap::from([(format!("{error:#}"), now.to_string())])
+    })
 }

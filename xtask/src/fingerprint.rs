@@ -6,14 +6,15 @@ pub mod files;
 pub mod lock;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Service;
+use crate::exit::Failure;
 use crate::hash;
-use files::Ignore;
+use files::{Ignore, Modes};
 
 /// What an image is made from. Every map is name -> value; values are hashes where the content is long.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -60,15 +61,24 @@ impl Checkout {
     }
 }
 
-/// Adds what each service's Dockerfile takes from the context by name to the service's sources.
-pub fn add_copied(root: &Path, services: &mut [Service]) {
+/// Notes what each service's Dockerfile takes from the context by name, beside the crates' own folders.
+pub fn note_copied(root: &Path, services: &mut [Service]) {
     for service in services {
         let text = std::fs::read_to_string(root.join(service.dockerfile())).unwrap_or_default();
-        let there = dockerfile::copied(&text)
-            .into_iter()
-            .filter(|path| root.join(path).exists());
-        service.source_dirs.extend(there);
+        let inside = |path: &PathBuf| service.source_dirs.iter().any(|folder| path.starts_with(folder));
+        let there = |path: &PathBuf| root.join(path).exists() && !inside(path);
+        service.copied = dockerfile::copied(&text).into_iter().filter(there).collect();
     }
+}
+
+/// A Dockerfile's own ignore file would be read in place of the one that the fingerprint reads.
+fn refuse_own_ignore(root: &Path, dockerfile: &Path) -> Result<()> {
+    let own = format!("{}.dockerignore", dockerfile.display());
+    if root.join(&own).exists() {
+        let hint = "move its rules into .dockerignore at the root";
+        return Err(Failure::usage(format!("{own}: one .dockerignore holds for all images"), hint).into());
+    }
+    Ok(())
 }
 
 impl Inputs {
@@ -82,8 +92,10 @@ impl Inputs {
         service: &Service,
         bases: &BTreeMap<String, String>,
     ) -> Result<Self> {
-        let mut files = files::read(root, &service.source_dirs, &checkout.ignore)?;
         let dockerfile = service.dockerfile();
+        refuse_own_ignore(root, &dockerfile)?;
+        let mut files = files::read(root, &service.source_dirs, &checkout.ignore, Modes::Program)?;
+        files.extend(files::read(root, &service.copied, &checkout.ignore, Modes::All)?);
         let recipe = std::fs::read_to_string(root.join(&dockerfile))
             .with_context(|| format!("cannot read {}", dockerfile.display()))?;
         files.insert(dockerfile.display().to_string(), hash::of(&recipe));
@@ -98,6 +110,21 @@ impl Inputs {
             arguments: BTreeMap::new(),
             build_part: env!("HORME_BUILD_PART").to_owned(),
         })
+    }
+
+    /// Gathers the inputs of an image once more, with the arguments that it was given.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn again(
+        root: &Path,
+        service: &Service,
+        bases: &BTreeMap<String, String>,
+        before: &Inputs,
+    ) -> Result<Self> {
+        let mut now = Self::gather(root, &Checkout::read(root)?, service, bases)?;
+        now.arguments = before.arguments.clone();
+        Ok(now)
     }
 
     /// The key: equal for equal inputs, 64 hex digits.

@@ -1,6 +1,6 @@
 //! The order of a run: one line and one comment a step. No step knows the next one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use futures_util::{StreamExt, stream};
@@ -81,7 +81,8 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
     words.iter().for_each(|word| board.note(word));
     said.notes = words;
     skipped(plan, &board, &mut said.records);
-    let run = Run::new(context, &engine, plan, &settings, &board);
+    let mut run = Run::new(context, &engine, plan, &settings, &board);
+    run.stores = engine.ids(plan.bases.images.values().map(String::as_str)).await?;
     // What earlier runs built and found.
     let standing = run.standing().await?;
     let ended = if run.knows_all(&standing) {
@@ -89,7 +90,10 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
     } else {
         run.looks(&settings, standing, &mut said.records).await
     };
-    context.cache.words().iter().for_each(|word| board.note(word));
+    for word in context.cache.words() {
+        board.note(&word);
+        said.notes.push(word);
+    }
     board.finish();
     ended
 }
@@ -121,7 +125,7 @@ fn facts(engine: &Engine, settings: &scan::Settings) -> Vec<String> {
         });
     vec![
         format!("xtask {}", env!("CARGO_PKG_VERSION")),
-        engine.identity(),
+        engine.words(),
         database,
     ]
 }
@@ -136,8 +140,8 @@ struct Run<'a> {
     scanner: Option<scan::Scanner>,
     /// Every service that has an image, for compose entries that have none.
     known: BTreeSet<&'a str>,
-    /// Whether anything is looked at anew.
-    looks: bool,
+    /// What stands behind the name of each store's image now.
+    stores: BTreeMap<String, String>,
 }
 
 impl<'a> Run<'a> {
@@ -156,7 +160,7 @@ impl<'a> Run<'a> {
             board,
             scanner: None,
             known: planned.chain(plan.left_out.iter().map(String::as_str)).collect(),
-            looks: false,
+            stores: BTreeMap::new(),
         };
         if run.wants(Gate::Scan) {
             run.scanner = scan::Scanner::new(context, settings).ok();
@@ -216,7 +220,8 @@ impl<'a> Run<'a> {
             Gate::Budget => known(&budget::subject(image)),
             Gate::Boot => known(&self.boot_subject(image)),
             Gate::Network => {
-                standing.len() == self.plan.images.len() && known(&self.network_subject(standing, image))
+                standing.len() == self.plan.images.len()
+                    && known(&self.parts(standing).subject(&service.name))
             }
         }
     }
@@ -232,18 +237,29 @@ impl<'a> Run<'a> {
         if !self.context.options.setup {
             preflight(self.context, self.plan).await?;
         }
-        self.looks = true;
         if self.wants(Gate::Scan) {
             self.scanner = Some(scan::Scanner::new(self.context, settings)?);
         }
         // From here on things are created: a lease tells the next run that we live, or lived.
         let lease = Lease::take(&Lease::dir(), &self.context.run_id)?;
+        let standing = self.hold(standing).await;
         cleaning::sweep_the_dead(self.engine, self.board).await;
         let done = self.gates(standing, records).await;
         // Whatever happened, nothing of this run stays.
         cleaning::clean_up(self.context, self.engine, lease, self.board).await;
         self.context.cache.forget_old();
         done
+    }
+
+    /// The images that stand, under names that this run alone moves; one that went away meanwhile is built.
+    async fn hold(&self, standing: Vec<Built>) -> Vec<Built> {
+        let mut held = Vec::new();
+        for image in standing {
+            if image.hold(self.context, self.engine).await.is_ok() {
+                held.push(image);
+            }
+        }
+        held
     }
 
     async fn gates(&self, standing: Vec<Built>, records: &mut Vec<Record>) -> Result<()> {
@@ -259,11 +275,6 @@ impl<'a> Run<'a> {
         } else {
             standing
         };
-        if self.looks {
-            for image in &images {
-                image.hold(self.context, self.engine).await?;
-            }
-        }
         // All gates of an image run, even if one fails.
         let judged: Vec<&Built> = images.iter().filter(|image| !image.plan.support).collect();
         if self.wants(Gate::Budget) {
@@ -297,14 +308,14 @@ impl<'a> Run<'a> {
         boot::subject(self.engine, image, &self.plan.limits)
     }
 
-    fn network_subject(&self, images: &[Built], image: &Built) -> Subject {
-        network::subject(
-            self.context,
-            self.engine,
-            self.plan,
+    fn parts<'r>(&'r self, images: &'r [Built]) -> network::Parts<'r> {
+        network::Parts {
+            context: self.context,
+            engine: self.engine,
+            plan: self.plan,
             images,
-            &image.plan.service.name,
-        )
+            stores: &self.stores,
+        }
     }
 
     /// One gate for each image, a few at a time.
@@ -321,7 +332,7 @@ impl<'a> Run<'a> {
     {
         let looks = images.iter().map(|image| {
             let (service, digest) = (&image.plan.service.name, image.digest.clone());
-            let (subject, look) = (subject(image), look(image));
+            let (subject, look) = (|| subject(image), look(image));
             async move {
                 self.board.begin(service, gate);
                 let mut record = gate::judged(self.context, service, gate, subject, look).await;
@@ -338,7 +349,7 @@ impl<'a> Run<'a> {
         let mut records = Vec::new();
         for image in self.plan.judged() {
             let service = &image.service;
-            let subject = Some(self.lint_subject(service));
+            let subject = || Some(self.lint_subject(service));
             let look = lint::check(self.context, service, &environments, &self.known);
             let record = gate::judged(self.context, &service.name, Gate::Lint, subject, look).await;
             self.board.judged(&record);
@@ -357,22 +368,26 @@ impl<'a> Run<'a> {
                 .map(|image| Record::undecided(&image.service.name, Gate::Network, &why, hint));
             return undecided.inspect(|record| self.board.judged(record)).collect();
         }
-        let judged: Vec<&Built> = images.iter().filter(|image| !image.plan.support).collect();
-        let subjects: Vec<Subject> = judged
-            .iter()
-            .map(|image| self.network_subject(images, image))
+        let parts = self.parts(images);
+        let names: Vec<&str> = self
+            .plan
+            .judged()
+            .map(|image| image.service.name.as_str())
             .collect();
-        let known = subjects
+        let subjects = || names.iter().map(|name| parts.subject(name)).collect::<Vec<_>>();
+        let before = subjects();
+        let known = before
             .iter()
             .map(|subject| evidence::verdict(self.context, subject));
         let records = match known.collect::<Option<Vec<_>>>() {
             Some(known) => known,
             None => {
-                judged
+                names
                     .iter()
-                    .for_each(|image| self.board.begin(&image.plan.service.name, Gate::Network));
-                let records = network::check(self.context, self.engine, self.plan, images, self.board).await;
-                for subject in &subjects {
+                    .for_each(|name| self.board.begin(name, Gate::Network));
+                let records = network::check(parts, self.board).await;
+                // What changed meanwhile is kept under no name.
+                for subject in subjects().iter().filter(|subject| before.contains(subject)) {
                     let own = records.iter().filter(|record| record.service == subject.of);
                     own.for_each(|record| evidence::keep_verdict(self.context, subject, record));
                 }
@@ -422,7 +437,8 @@ pub async fn forecast(context: &Context, plan: &Plan) -> Result<Vec<(String, Vec
         return Ok(Vec::new());
     };
     let board = Board::silent();
-    let run = Run::new(context, &engine, plan, &settings, &board);
+    let mut run = Run::new(context, &engine, plan, &settings, &board);
+    run.stores = engine.ids(plan.bases.images.values().map(String::as_str)).await?;
     let proven: Vec<Built> = plan
         .images
         .iter()

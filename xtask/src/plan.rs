@@ -22,8 +22,6 @@ pub struct Limits {
     pub scan_deadline_ms: u64,
     pub memory_bytes: i64,
     pub pids: i64,
-    /// A database older than this cannot say "clean".
-    pub database_max_age_s: u64,
 }
 
 impl Default for Limits {
@@ -36,7 +34,6 @@ impl Default for Limits {
             scan_deadline_ms: 120_000,
             memory_bytes: 256 * 1024 * 1024,
             pids: 128,
-            database_max_age_s: 7 * 24 * 3600,
         }
     }
 }
@@ -66,6 +63,9 @@ pub struct Plan {
     /// The machine's own certificates, handed to the build as a secret.
     pub ca_bundle: Option<PathBuf>,
     pub limits: Limits,
+    /// Every manifest that the plan rests on -> the hash of its content.
+    #[serde(skip)]
+    pub manifests: BTreeMap<PathBuf, String>,
     /// Services outside this run (`--service`), shown as skipped.
     pub left_out: Vec<String>,
 }
@@ -109,6 +109,7 @@ pub fn work_out(
         bases,
         ca_bundle,
         limits: Limits::default(),
+        manifests: catalogue.manifests.clone(),
         left_out: left_out.filter(|name| !chosen.contains(name.as_str())).collect(),
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use serde::{Deserialize, Serialize};
+use cargo_metadata::Metadata;
+use serde::Serialize;
 
 use crate::bases;
 use crate::catalogue::{self, Catalogue};
@@ -13,19 +14,11 @@ use crate::exit::Failure;
 use crate::fingerprint::{self, Checkout, Inputs};
 use crate::hash;
 use crate::plan::{self, Plan};
-use crate::process;
+use crate::process::{self, Call};
 use crate::revision;
 use crate::setup;
 use crate::tool::cargo;
 use crate::verdict::Gate;
-
-/// A catalogue as it was read from these manifests.
-#[derive(Serialize, Deserialize)]
-struct ReadCatalogue {
-    /// Every manifest that cargo read -> its hash.
-    manifests: BTreeMap<PathBuf, String>,
-    catalogue: Catalogue,
-}
 
 /// Whose catalogue it is.
 #[derive(Serialize)]
@@ -43,43 +36,58 @@ struct Workspace<'a> {
 /// Exit 2 with every problem of every manifest.
 pub async fn read_catalogue(context: &Context) -> Result<Catalogue> {
     let workspace = workspace(&context.root);
-    if let Some(kept) = context.cache.get::<ReadCatalogue>("catalogue", &workspace) {
-        let ReadCatalogue { manifests, catalogue } = kept.value;
-        if manifests
-            .iter()
-            .all(|(path, known)| hash::of_file(path).is_ok_and(|now| now == *known))
-        {
+    if let Some(kept) = context.cache.get::<Catalogue>("catalogue", &workspace) {
+        let catalogue = kept.value;
+        let as_read = |(path, known): (&PathBuf, &String)| hash::of_file(path).is_ok_and(|now| now == *known);
+        if !context.options.fresh && catalogue.manifests.iter().all(as_read) {
             catalogue::check_dockerfiles(&context.root, &catalogue)?;
             return Ok(catalogue);
         }
     }
-    let output = process::run(context, &cargo::metadata(&context.root)).await?;
-    if !output.success() {
-        let what = format!(
-            "the services' workspace cannot be read:\n{}",
-            output.last_lines(12)
-        );
-        let hint = "`cargo metadata --locked` must pass; a stale Cargo.lock: `cargo update -w`";
-        return Err(Failure::usage(what, hint).into());
-    }
+    let metadata = asked(context, &cargo::metadata(&context.root)).await?;
     let metadata =
-        cargo_metadata::MetadataCommand::parse(output.stdout).context("cargo metadata cannot be read")?;
-    let catalogue = catalogue::read(&context.root, &metadata)?;
+        cargo_metadata::MetadataCommand::parse(metadata).context("cargo metadata cannot be read")?;
+    let mut catalogue = catalogue::read(&context.root, &metadata)?;
+    let features = cargo::parse_features(&asked(context, &cargo::features(&context.root)).await?);
+    for service in &mut catalogue.services {
+        let closure = service.closure();
+        let own = features.iter().filter(|(id, _)| closure.contains(*id));
+        service.features = own.map(|(id, features)| (id.clone(), features.clone())).collect();
+    }
+    catalogue.manifests = manifests(&context.root, &metadata);
+    context.cache.put("catalogue", &workspace, &catalogue);
+    Ok(catalogue)
+}
+
+/// What cargo says of the services' workspace.
+async fn asked(context: &Context, call: &Call) -> Result<String> {
+    let output = process::run(context, call).await?;
+    if output.success() {
+        return Ok(output.stdout);
+    }
+    let what = format!(
+        "the services' workspace cannot be read:\n{}",
+        output.last_lines(12)
+    );
+    let hint = "`cargo metadata --locked` must pass; a stale Cargo.lock: `cargo update -w`";
+    Err(Failure::usage(what, hint).into())
+}
+
+/// Every manifest of this checkout that cargo read -> its hash.
+fn manifests(root: &Path, metadata: &Metadata) -> BTreeMap<PathBuf, String> {
     let local = metadata
         .packages
         .iter()
         .filter(|package| package.source.is_none());
     let files = local.map(|package| package.manifest_path.clone().into_std_path_buf());
     let files = files.chain([
-        context.root.join("Cargo.toml"),
-        context.root.join(".cargo/config.toml"),
+        root.join("Cargo.toml"),
+        root.join("Cargo.lock"),
+        root.join(".cargo/config.toml"),
     ]);
-    let manifests = files
+    files
         .filter_map(|path| Some((path.clone(), hash::of_file(&path).ok()?)))
-        .collect();
-    let read = ReadCatalogue { manifests, catalogue };
-    context.cache.put("catalogue", &workspace, &read);
-    Ok(read.catalogue)
+        .collect()
 }
 
 fn workspace(root: &Path) -> Workspace<'_> {
@@ -107,7 +115,7 @@ pub async fn work_out(
     gates: &[Gate],
 ) -> Result<(Plan, Vec<String>)> {
     let mut catalogue = catalogue.clone();
-    fingerprint::add_copied(&context.root, &mut catalogue.services);
+    fingerprint::note_copied(&context.root, &mut catalogue.services);
     let catalogue = &catalogue;
     let selected = catalogue.select(&context.options.services)?;
     let checkout = Checkout::read(&context.root)?;

@@ -22,6 +22,9 @@ pub struct Call {
     pub args: Vec<OsString>,
     pub cwd: Option<PathBuf>,
     pub env: BTreeMap<String, String>,
+    /// Variables of our own environment with these beginnings are withheld: a tool's ambient settings must not
+    /// decide a verdict.
+    pub withheld: Vec<&'static str>,
     pub deadline: Duration,
     /// The log that standard output and error go to, as they come. `None`: captured only.
     pub log: Option<PathBuf>,
@@ -38,6 +41,7 @@ impl Call {
             args: words.collect(),
             cwd: None,
             env: BTreeMap::new(),
+            withheld: Vec::new(),
             deadline: Duration::from_secs(60),
             log: None,
             secrets: Vec::new(),
@@ -56,6 +60,11 @@ impl Call {
 
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub fn withhold(mut self, beginning: &'static str) -> Self {
+        self.withheld.push(beginning);
         self
     }
 
@@ -228,6 +237,16 @@ fn prepare(call: &Call) -> StdCommand {
     };
     if let Some(dir) = &call.cwd {
         command.current_dir(dir);
+    }
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if call
+            .withheld
+            .iter()
+            .any(|beginning| name_text.starts_with(beginning))
+        {
+            command.env_remove(&name);
+        }
     }
     command.envs(&call.env);
     command

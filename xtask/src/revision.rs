@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::catalogue::{Catalogue, Service};
@@ -12,7 +13,7 @@ use crate::fingerprint::files::Ignore;
 use crate::fingerprint::{Checkout, lock};
 use crate::hash;
 use crate::process::{self, Call};
-use crate::tool::git::{self, Commit, Revision};
+use crate::tool::git::{self, Commit, Head, Revision};
 
 const LOCK: &str = "Cargo.lock";
 const MANIFEST: &str = "Cargo.toml";
@@ -26,39 +27,48 @@ pub struct Revisions {
     pub words: Vec<String>,
 }
 
-/// Asks git. What it answered for the commit that is checked out is kept in the cache.
-/// A checkout without git has unknown revisions, and says so.
+/// Asks git. What it answered for the commit that is checked out is kept in the cache. A checkout without git has
+/// unknown revisions, and says so.
 pub async fn revisions(context: &Context, catalogue: &Catalogue, checkout: &Checkout) -> Revisions {
-    let paths = all_paths(catalogue);
-    let (head, status) = (git::head(&context.root), git::status(&context.root, &paths));
+    match ask(context, catalogue, checkout).await {
+        Ok(revisions) => revisions,
+        Err(why) => {
+            let unknown = catalogue
+                .services
+                .iter()
+                .map(|service| (service.name.clone(), Revision::UNKNOWN));
+            let word = format!("the revision of every image reads `unknown`, git has no answer: {why:#}");
+            Revisions {
+                of: unknown.collect(),
+                words: vec![word],
+            }
+        }
+    }
+}
+
+async fn ask(context: &Context, catalogue: &Catalogue, checkout: &Checkout) -> Result<Revisions> {
+    let paths: BTreeSet<PathBuf> = catalogue.services.iter().flat_map(paths).collect();
+    let status = git::status(&context.root, &paths.into_iter().collect::<Vec<_>>());
+    let head = git::head(&context.root);
     let (head, status) = tokio::join!(answer(context, &head), answer(context, &status));
-    let head = head.as_deref().and_then(git::parse_head);
-    let Some((head, status)) = head.zip(status) else {
-        let unknown = catalogue
-            .services
-            .iter()
-            .map(|service| (service.name.clone(), Revision::UNKNOWN));
-        return Revisions {
-            of: unknown.collect(),
-            words: vec!["git has no history here: the revision of every image reads `unknown`".to_owned()],
-        };
-    };
+    let (head, status) = (head?, status?);
+    let head = git::parse_head(&head).context("there is no commit yet")?;
     let mut words = Vec::new();
     if head.shallow {
         let word = "this clone is shallow: an image whose inputs are older than its history gets another revision \
                     than in a full one (in a workflow: `fetch-depth: 0`)";
         words.push(word.to_owned());
     }
-    let dirty = git::parse_status(&status, &head.prefix);
     let history = History {
         context,
         checkout,
-        head: &head.commit,
+        head: &head,
     };
+    let dirty = git::parse_status(&status, &head.prefix);
     let mut of: BTreeMap<String, Revision> = BTreeMap::new();
     for service in &catalogue.services {
-        let mut revision = history.revision(service).await;
-        revision.dirty = history.is_dirty(service, &dirty).await;
+        let mut revision = history.revision(service).await?;
+        revision.dirty = history.is_dirty(service, &dirty).await?;
         of.insert(service.name.clone(), revision);
     }
     let unclean: Vec<&str> = of
@@ -72,41 +82,39 @@ pub async fn revisions(context: &Context, catalogue: &Catalogue, checkout: &Chec
             unclean.join(", ")
         ));
     }
-    Revisions { of, words }
+    Ok(Revisions { of, words })
 }
 
-fn all_paths(catalogue: &Catalogue) -> Vec<PathBuf> {
-    let own = catalogue.services.iter().flat_map(own_paths);
-    let all: BTreeSet<PathBuf> = own.chain([LOCK.into(), MANIFEST.into()]).collect();
-    all.into_iter().collect()
-}
-
-/// The folders and the file that count by path alone.
-fn own_paths(service: &Service) -> Vec<PathBuf> {
-    service
-        .source_dirs
-        .iter()
-        .cloned()
-        .chain([service.dockerfile()])
+/// Where a commit that changes the image must have been: its own files, and those that all images share.
+fn paths(service: &Service) -> Vec<PathBuf> {
+    // The whole context, where a Dockerfile takes it, is the root itself.
+    let named = |path: &PathBuf| match path.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => path.clone(),
+    };
+    let own = service.source_dirs.iter().chain(&service.copied).map(named);
+    own.chain([service.dockerfile(), LOCK.into(), MANIFEST.into()])
         .collect()
 }
 
-/// The output of a call that succeeded.
-async fn answer(context: &Context, call: &Call) -> Option<String> {
-    let output = process::run(context, call).await.ok()?;
-    output.success().then_some(output.stdout)
+/// The output of a call that succeeded; its last line otherwise.
+async fn answer(context: &Context, call: &Call) -> Result<String> {
+    let output = process::run(context, call).await?;
+    anyhow::ensure!(output.success(), "{}", output.last_lines(1));
+    Ok(output.stdout)
 }
 
 struct History<'a> {
     context: &'a Context,
     checkout: &'a Checkout,
-    head: &'a str,
+    head: &'a Head,
 }
 
 /// What the answer for one image depends on.
 #[derive(Serialize)]
 struct Question<'a> {
     head: &'a str,
+    prefix: &'a str,
     paths: Vec<PathBuf>,
     ignore: String,
     shared: &'a Shared,
@@ -130,126 +138,121 @@ impl Shared {
 }
 
 impl History<'_> {
-    async fn revision(&self, service: &Service) -> Revision {
+    async fn revision(&self, service: &Service) -> Result<Revision> {
         let closure = service.closure();
         let question = Question {
-            head: self.head,
-            paths: own_paths(service),
+            head: &self.head.commit,
+            prefix: &self.head.prefix,
+            paths: paths(service),
             ignore: hash::of(format!("{:?}", self.checkout.ignore)),
             shared: &Shared::of(&self.checkout.lock, &self.checkout.manifest, &closure),
             pipeline: env!("HORME_PIPELINE"),
         };
-        if let Some(kept) = self.context.cache.get("revision", &question) {
-            return kept.value;
+        // A shallow clone may be deepened: its answer is true of now alone.
+        let keeps = !self.head.shallow;
+        let kept = self.context.cache.get("revision", &question);
+        if let Some(kept) = kept.filter(|_| keeps && !self.context.options.fresh) {
+            return Ok(kept.value);
         }
-        let by_path = self
-            .last(&question.paths, async |commit: &Commit| {
-                self.touches_files(service, commit)
-            })
-            .await;
-        let shared = [LOCK.into(), MANIFEST.into()];
-        let by_part = self
-            .last(&shared, async |commit: &Commit| {
-                self.touches_part(commit, &closure).await
-            })
-            .await;
-        let revision = self.later(by_path, by_part).await;
-        self.context.cache.put("revision", &question, &revision);
-        revision
+        let last = self.last(service, &question.paths, &closure).await?;
+        let revision = last.map_or(Revision::UNKNOWN, |commit| Revision {
+            commit: Some(commit.id),
+            time_s: commit.time_s,
+            dirty: false,
+        });
+        if keeps {
+            self.context.cache.put("revision", &question, &revision);
+        }
+        Ok(revision)
     }
 
-    /// The newest commit that `counts` among those that touched the paths.
-    async fn last(&self, paths: &[PathBuf], counts: impl AsyncFn(&Commit) -> bool) -> Option<Commit> {
+    /// The newest commit that brought an input of the service which none of its parents had.
+    async fn last(
+        &self,
+        service: &Service,
+        paths: &[PathBuf],
+        closure: &BTreeSet<String>,
+    ) -> Result<Option<Commit>> {
         let (mut seen, mut most) = (0, 64);
         loop {
             let listed = answer(self.context, &git::log(&self.context.root, most, paths)).await?;
             let commits = git::parse_log(&listed);
             for commit in commits.iter().skip(seen) {
-                if counts(commit).await {
-                    return Some(commit.clone());
+                if self.changes(service, commit, closure).await? {
+                    return Ok(Some(commit.clone()));
                 }
             }
             if commits.len() < most {
-                return None;
+                return Ok(None);
             }
             (seen, most) = (most, most * 8);
         }
     }
 
-    /// Whether a commit brought something that none of its parents had, in a file that the build sees.
-    fn touches_files(&self, service: &Service, commit: &Commit) -> bool {
-        let seen = |path: &PathBuf| is_input(service, &self.checkout.ignore, path);
-        commit.touched.iter().all(|paths| paths.iter().any(seen))
-    }
-
-    async fn touches_part(&self, commit: &Commit, closure: &BTreeSet<String>) -> bool {
-        let now = self.part_in(&commit.id, closure).await;
-        for parent in &commit.parents {
-            if self.part_in(parent, closure).await == now {
-                return false;
+    /// Whether a commit differs from each of its parents in a file that the build sees, or in the image's part
+    /// of the shared ones.
+    async fn changes(&self, service: &Service, commit: &Commit, closure: &BTreeSet<String>) -> Result<bool> {
+        for (index, touched) in commit.touched.iter().enumerate() {
+            let own = touched
+                .iter()
+                .any(|path| is_input(service, &self.checkout.ignore, path));
+            let parent = commit.parents.get(index);
+            let shared = touched.iter().any(is_shared);
+            let differs = own || (shared && self.part_differs(&commit.id, parent, closure).await?);
+            if !differs {
+                return Ok(false);
             }
         }
-        true
+        Ok(true)
     }
 
-    async fn part_in(&self, commit: &str, closure: &BTreeSet<String>) -> Shared {
-        let root = &self.context.root;
-        let (lock, manifest) = (git::show(root, commit, LOCK), git::show(root, commit, MANIFEST));
-        let (lock, manifest) = tokio::join!(answer(self.context, &lock), answer(self.context, &manifest));
-        Shared::of(&lock.unwrap_or_default(), &manifest.unwrap_or_default(), closure)
+    async fn part_differs(
+        &self,
+        commit: &str,
+        parent: Option<&String>,
+        closure: &BTreeSet<String>,
+    ) -> Result<bool> {
+        let Some(parent) = parent else { return Ok(true) };
+        Ok(self.part_in(commit, closure).await? != self.part_in(parent, closure).await?)
     }
 
-    /// The one that has the other in its history; where neither has, the younger.
-    async fn later(&self, one: Option<Commit>, other: Option<Commit>) -> Revision {
-        let later = match (one, other) {
-            (Some(one), Some(other)) if one.id != other.id => {
-                let root = &self.context.root;
-                if answer(self.context, &git::is_ancestor(root, &one.id, &other.id))
-                    .await
-                    .is_some()
-                {
-                    Some(other)
-                } else if answer(self.context, &git::is_ancestor(root, &other.id, &one.id))
-                    .await
-                    .is_some()
-                {
-                    Some(one)
-                } else {
-                    Some(if (one.time_s, &one.id) > (other.time_s, &other.id) {
-                        one
-                    } else {
-                        other
-                    })
-                }
-            }
-            (one, other) => one.or(other),
-        };
-        later.map_or(Revision::UNKNOWN, |commit| Revision {
-            commit: Some(commit.id),
-            time_s: commit.time_s,
-            dirty: false,
+    async fn part_in(&self, commit: &str, closure: &BTreeSet<String>) -> Result<Shared> {
+        let lock = self.file_in(commit, LOCK).await?;
+        Ok(Shared::of(&lock, &self.file_in(commit, MANIFEST).await?, closure))
+    }
+
+    /// A file as a commit holds it; empty where it holds none.
+    async fn file_in(&self, commit: &str, path: &str) -> Result<String> {
+        let output = process::run(self.context, &git::show(&self.context.root, commit, path)).await?;
+        Ok(if output.success() {
+            output.stdout
+        } else {
+            String::new()
         })
     }
 
     /// Whether an input differs from the commit that is checked out.
-    async fn is_dirty(&self, service: &Service, differing: &[PathBuf]) -> bool {
-        let ignore = &self.checkout.ignore;
-        if differing.iter().any(|path| is_input(service, ignore, path)) {
-            return true;
-        }
-        if !differing
+    async fn is_dirty(&self, service: &Service, differing: &[PathBuf]) -> Result<bool> {
+        if differing
             .iter()
-            .any(|path| path == Path::new(LOCK) || path == Path::new(MANIFEST))
+            .any(|path| is_input(service, &self.checkout.ignore, path))
         {
-            return false;
+            return Ok(true);
+        }
+        if !differing.iter().any(is_shared) {
+            return Ok(false);
         }
         let closure = service.closure();
         let here = Shared::of(&self.checkout.lock, &self.checkout.manifest, &closure);
-        self.part_in(self.head, &closure).await != here
+        Ok(self.part_in(&self.head.commit, &closure).await? != here)
     }
 }
 
+fn is_shared(path: &PathBuf) -> bool {
+    path == Path::new(LOCK) || path == Path::new(MANIFEST)
+}
+
 fn is_input(service: &Service, ignore: &Ignore, path: &Path) -> bool {
-    let inside = service.source_dirs.iter().any(|dir| path.starts_with(dir));
-    path == service.dockerfile() || (inside && !ignore.leaves_out(path))
+    path == service.dockerfile()
+        || (service.holds(path) && !is_shared(&path.to_owned()) && !ignore.leaves_out(path))
 }

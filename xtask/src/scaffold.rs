@@ -17,8 +17,9 @@ use crate::cli::NewOptions;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::planning;
-use crate::process::{self, Call};
+use crate::process;
 use crate::report;
+use crate::tool::cargo;
 use journal::Journal;
 
 /// What a service goes by.
@@ -293,7 +294,7 @@ async fn carry_out(context: &Context, scaffold: &Scaffold, journal: &mut Journal
     }
     let name = &scaffold.new.name;
     let before = journal.remember(Path::new(LOCK))?;
-    process::run_ok(context, &lock_members(&context.root)).await?;
+    process::run_ok(context, &cargo::lock_members(&context.root)).await?;
     let after = std::fs::read_to_string(context.root.join(LOCK)).context("cannot read Cargo.lock")?;
     if gained(&before, &after) != [name.as_str()] {
         let what = format!("{LOCK} did not gain the one entry '{name}'");
@@ -303,13 +304,6 @@ async fn carry_out(context: &Context, scaffold: &Scaffold, journal: &mut Journal
     let catalogue = planning::read_catalogue(context).await?;
     catalogue.select(std::slice::from_ref(name))?;
     Ok(())
-}
-
-/// Locks the workspace's own members, and lets everything else be as it is.
-fn lock_members(root: &Path) -> Call {
-    let manifest = root.join("Cargo.toml").into_os_string();
-    let argv = ["cargo", "update", "--workspace", "--offline", "--manifest-path"];
-    Call::new(argv.map(Into::into).into_iter().chain([manifest])).deadline_s(120)
 }
 
 /// The names of the entries that a lock file gained. For each entry that it lost, or that reads otherwise now,

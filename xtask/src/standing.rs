@@ -1,12 +1,14 @@
 //! Images that need no build: those that carry the key of their inputs in this engine, or that a registry
 //! offers. A name is a claim; what proves it is the digest that our own cache recorded when it was built.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
+use crate::bases::Bases;
 use crate::build::Built;
 use crate::cache::Kept;
 use crate::context::Context;
@@ -35,6 +37,8 @@ struct Claim<'a> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Proof {
     digest: String,
+    /// The local base images that it stood on, name -> id: a tag may be made again with other content.
+    bases: BTreeMap<String, String>,
 }
 
 /// Where a service was built last, for `why`.
@@ -97,7 +101,18 @@ pub async fn find(context: &Context, engine: &Engine, plan: &Plan) -> Result<(Ve
         return Ok((Vec::new(), Vec::new()));
     }
     let (mut found, mut words) = (Vec::new(), Vec::new());
-    let looks = join_all(plan.images.iter().map(|image| look(context, engine, image))).await;
+    if context.options.from.is_some() && !engine.containerd_store {
+        words.push(
+            "--from is left out: this engine's image store keeps no digest (containerd's does)".to_owned(),
+        );
+    }
+    let bases = engine.ids(plan.bases.build_images()).await?;
+    let looks = join_all(
+        plan.images
+            .iter()
+            .map(|image| look(context, engine, image, &bases)),
+    )
+    .await;
     for look in looks {
         let (built, word) = look?;
         found.extend(built);
@@ -110,11 +125,12 @@ async fn look(
     context: &Context,
     engine: &Engine,
     image: &ImagePlan,
+    bases: &BTreeMap<String, String>,
 ) -> Result<(Option<Built>, Option<String>)> {
-    let proof = proof(context, image);
+    let proof = proof(context, image).filter(|proof| proof.value.bases == *bases);
     let (name, tag) = (&image.service.image, key_tag(&image.key));
     let mut word = None;
-    if let Some(from) = &context.options.from {
+    if let Some(from) = context.options.from.as_ref().filter(|_| engine.containerd_store) {
         let here = engine.image(&format!("{name}:{tag}")).await?;
         let proven = |proof: &&Kept<Proof>| here.as_ref().is_some_and(|facts| facts.id == proof.value.digest);
         if proof.as_ref().filter(proven).is_none() {
@@ -165,6 +181,8 @@ async fn fetch(
     let tagged = engine
         .tag(&reference, &image.service.image, &key_tag(&image.key))
         .await;
+    // Only our own names keep it.
+    let _ = engine.untag(&reference).await;
     tagged.map_err(|error| built_here(&format!("{error:#}")))
 }
 
@@ -181,7 +199,7 @@ async fn asked(context: &Context, reference: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// The engine's.
-pub async fn remember(context: &Context, engine: &Engine, built: &Built) -> Result<()> {
+pub async fn remember(context: &Context, engine: &Engine, bases: &Bases, built: &Built) -> Result<()> {
     let (service, plan) = (&built.plan.service, &built.plan);
     for tag in ["latest", &key_tag(&plan.key)] {
         engine.tag(&built.digest, &service.image, tag).await?;
@@ -190,13 +208,11 @@ pub async fn remember(context: &Context, engine: &Engine, built: &Built) -> Resu
         image: &service.image,
         key: &plan.key,
     };
-    context.cache.put(
-        "image",
-        &claim,
-        &Proof {
-            digest: built.digest.clone(),
-        },
-    );
+    let proof = Proof {
+        digest: built.digest.clone(),
+        bases: engine.ids(bases.build_images()).await?,
+    };
+    context.cache.put("image", &claim, &proof);
     let root = context.root.display().to_string();
     let last = LastBuild {
         digest: built.digest.clone(),
@@ -211,17 +227,21 @@ pub async fn remember(context: &Context, engine: &Engine, built: &Built) -> Resu
         },
         &last,
     );
-    forget_old_keys(engine, &service.image).await
+    forget_old_keys(engine, &service.image).await;
+    Ok(())
 }
 
-/// Takes the names of older inputs away; layers that nothing else uses go with them.
-async fn forget_old_keys(engine: &Engine, image: &str) -> Result<()> {
-    let mut tagged = engine.references(&format!("{image}:key-*")).await?;
+/// Takes the names of older inputs away; layers that nothing else uses go with them. A name that a container
+/// still needs stays until another time.
+async fn forget_old_keys(engine: &Engine, image: &str) {
+    let mut tagged = engine
+        .references(&format!("{image}:key-*"))
+        .await
+        .unwrap_or_default();
     tagged.sort_by_key(|(_, tagged_at)| std::cmp::Reverse(*tagged_at));
     for (reference, _) in tagged.into_iter().skip(KEPT_KEYS) {
-        engine.untag(&reference).await?;
+        let _ = engine.untag(&reference).await;
     }
-    Ok(())
 }
 
 /// The last build of a service in this checkout.

@@ -214,16 +214,12 @@ impl Record {
     /// counts as fresh: it only says where the rest comes from.
     pub fn by_evidence_of(mut self, origin: Origin) -> Self {
         match (&origin, self.outcome) {
-            (Origin::Reused { run_id, age_s }, Outcome::Undecided) => {
+            (Origin::Reused { run_id, .. }, Outcome::Undecided) => {
                 let passed = self
                     .checks
                     .iter_mut()
                     .filter(|check| check.outcome == Outcome::Passed);
-                passed.for_each(|check| {
-                    check
-                        .detail
-                        .push_str(&format!(" (seen {} ago, run {run_id})", age(*age_s)));
-                });
+                passed.for_each(|check| check.detail.push_str(&format!(" (found by run {run_id})")));
             }
             _ => self.origin = origin,
         }

@@ -91,6 +91,7 @@ mod tests {
             on_loss: Default::default(),
             dir: name.into(),
             source_dirs: BTreeSet::new(),
+            copied: Default::default(),
             crates: crates.iter().map(ToString::to_string).collect(),
             build_crates: BTreeSet::from(["built 1.0.0".to_owned()]),
             features: Default::default(),
@@ -134,6 +135,7 @@ mod tests {
         ];
         let catalogue = Catalogue {
             services: vec![one.clone(), other],
+            manifests: Default::default(),
         };
         let found = candidates(&one, &catalogue, &known);
         let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::Results;
 use super::row::{Row, Side};
+use crate::report::escape;
 
 /// A heading, what it was measured on, and one line a row.
 pub fn render(results: &Results) -> String {
@@ -68,21 +69,6 @@ fn note(row: &Row) -> String {
     let parts = [failed.unwrap_or_default(), row.note.clone()];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("<br>")
-}
-
-/// Words of programs must not become markup.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '|' | '*' | '_' | '`' | '[' | ']' | '\\' => escaped.extend(['\\', character]),
-            '\n' => escaped.push_str("<br>"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

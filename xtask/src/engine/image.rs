@@ -37,6 +37,22 @@ impl Engine {
         }))
     }
 
+    /// What stands behind each name now: name -> id, `absent` where the engine has none.
+    pub async fn ids<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<BTreeMap<String, String>> {
+        let mut ids = BTreeMap::new();
+        for name in names {
+            let id = self
+                .image(name)
+                .await?
+                .map_or("absent".to_owned(), |facts| facts.id);
+            ids.insert(name.to_owned(), id);
+        }
+        Ok(ids)
+    }
+
     /// The references that fit a pattern such as `repository:prefix-*`, each with the time at which it was given
     /// its tag (nanoseconds since 1970; 0 where the engine does not tell).
     pub async fn references(&self, pattern: &str) -> Result<Vec<(String, i128)>> {
@@ -85,7 +101,9 @@ impl Engine {
                 .await
                 .with_context(|| format!("cannot create {}", dir.display()))?;
         }
-        let mut file = tokio::fs::File::create(path)
+        // Under its name once it is whole: an archive that broke off is never read as one.
+        let part = path.with_extension("part");
+        let mut file = tokio::fs::File::create(&part)
             .await
             .with_context(|| format!("cannot write {}", path.display()))?;
         let mut stream = Box::pin(self.docker.export_image(name));
@@ -96,6 +114,9 @@ impl Engine {
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         file.flush()
+            .await
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        tokio::fs::rename(&part, path)
             .await
             .with_context(|| format!("cannot write {}", path.display()))
     }

@@ -33,6 +33,8 @@ pub struct Engine {
     pub version: String,
     /// Whether images live in the containerd store, where an image's id is its manifest's digest.
     pub containerd_store: bool,
+    /// Which engine on which kernel, with which protections: what containers do here is true of no other.
+    machine: String,
 }
 
 impl Engine {
@@ -72,15 +74,29 @@ impl Engine {
             pair.iter()
                 .any(|word| word.starts_with("io.containerd.snapshotter"))
         });
+        let machine = format!(
+            "{} kernel {} cgroup {:?} runtime {} security {:?}",
+            info.id.unwrap_or_default(),
+            info.kernel_version.unwrap_or_default(),
+            info.cgroup_version,
+            info.default_runtime.unwrap_or_default(),
+            info.security_options.unwrap_or_default(),
+        );
         Ok(Engine {
             docker,
+            machine,
             version: info.server_version.unwrap_or_default(),
             containerd_store,
         })
     }
 
-    /// Which engine this is, for verdicts that depend on it.
+    /// Which engine this is and where it runs, for verdicts about what containers do.
     pub fn identity(&self) -> String {
+        format!("{} {}", self.words(), self.machine)
+    }
+
+    /// Which engine this is, for a reader.
+    pub fn words(&self) -> String {
         let store = if self.containerd_store {
             "containerd"
         } else {

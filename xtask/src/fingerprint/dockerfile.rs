@@ -3,20 +3,22 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// The paths of `COPY`, `ADD` and of bind mounts that come from the context, up to their first wildcard. The
-/// context as a whole (`COPY . .`) is not among them: the shared steps slice it by crate.
+use crate::gate::lint::logical_lines;
+
+/// The paths of `COPY`, `ADD` and of bind mounts that come from the context, up to their first wildcard or
+/// variable; the empty path is the whole context. `COPY . .` is not among them: the shared steps slice what
+/// they copy so by crate.
 pub fn copied(text: &str) -> BTreeSet<PathBuf> {
-    let joined = text.replace("\\\n", " ");
     let mut paths = BTreeSet::new();
-    for line in joined.lines() {
-        let (word, rest) = line.trim_start().split_once(' ').unwrap_or((line, ""));
+    for (_, line) in logical_lines(text) {
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((&line, ""));
         match word.to_ascii_uppercase().as_str() {
-            "COPY" | "ADD" => paths.extend(sources(rest)),
+            "COPY" | "ADD" => paths.extend(sources(rest).iter().filter_map(|path| named(path))),
             "RUN" => paths.extend(rest.split_whitespace().filter_map(bound)),
             _ => {}
         }
     }
-    paths.into_iter().filter_map(|path| named(&path)).collect()
+    paths
 }
 
 /// The sources of a `COPY`: all words but the flags and the last one. From another stage: none.
@@ -37,30 +39,34 @@ fn sources(rest: &str) -> Vec<String> {
     words
 }
 
-/// The source of `--mount=type=bind,source=...` out of the context.
-fn bound(word: &str) -> Option<String> {
+/// The source of `--mount=...` where it binds something out of the context (binding is the default); without a
+/// source it is the whole context.
+fn bound(word: &str) -> Option<PathBuf> {
     let options: Vec<&str> = word.strip_prefix("--mount=")?.split(',').collect();
-    let value = |names: [&str; 2]| {
-        options
-            .iter()
-            .find_map(|option| names.iter().find_map(|name| option.strip_prefix(name)))
-    };
-    if !options.contains(&"type=bind") || value(["from=", "from="]).is_some() {
+    let value = |name: &str| options.iter().find_map(|option| option.strip_prefix(name));
+    if value("type=").is_some_and(|kind| kind != "bind") || value("from=").is_some() {
         return None;
     }
-    value(["source=", "src="]).map(str::to_owned)
+    Some(
+        value("source=")
+            .or(value("src="))
+            .and_then(named)
+            .unwrap_or_default(),
+    )
 }
 
-/// A path up to its first wildcard; nothing for the context itself.
+/// A path up to its first wildcard or variable; nothing where it is written as the context itself.
 fn named(path: &str) -> Option<PathBuf> {
-    let parts = path
-        .trim_start_matches("./")
+    let mut parts = path
         .split('/')
-        .filter(|part| !part.is_empty() && *part != ".");
-    let named: PathBuf = parts
-        .take_while(|part| !part.contains(['*', '?', '[', '$']))
-        .collect();
-    (!named.as_os_str().is_empty()).then_some(named)
+        .filter(|part| !part.is_empty() && *part != ".")
+        .peekable();
+    parts.peek()?;
+    Some(
+        parts
+            .take_while(|part| !part.contains(['*', '?', '[', '$']))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -72,8 +78,32 @@ mod tests {
         let text = "FROM a AS planner\nCOPY . .\nCOPY --from=planner /x /y\nCOPY --link config/a.toml \\\n  ./extra/ /etc/\n\
                     ADD [\"with space/f\", \"/f\"]\nADD https://x/y /z\nCOPY data/*.csv /data/\n\
                     RUN --mount=type=bind,source=scripts,target=/s --mount=type=secret,id=x true\n\
-                    RUN --mount=type=bind,from=a,source=/q,target=/q true\n";
-        let expected = ["config/a.toml", "data", "extra", "scripts", "with space/f"].map(PathBuf::from);
+                    RUN --mount=type=bind,from=a,source=/q,target=/q true\nRUN --mount=source=bound,target=/b true\n";
+        let expected = [
+            "bound",
+            "config/a.toml",
+            "data",
+            "extra",
+            "scripts",
+            "with space/f",
+        ]
+        .map(PathBuf::from);
         assert_eq!(copied(text), BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_the_whole_context() {
+        for line in [
+            "COPY $DIR/a /a",
+            "COPY *.toml /a",
+            "RUN --mount=target=/src true",
+            "COPY\t${A} /a",
+        ] {
+            assert_eq!(
+                copied(&format!("FROM a\n{line}\n")),
+                BTreeSet::from([PathBuf::new()]),
+                "{line}"
+            );
+        }
     }
 }

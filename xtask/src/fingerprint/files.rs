@@ -38,7 +38,11 @@ impl Ignore {
         }
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    /// Reads rules.
+    ///
+    /// # Errors
+    /// Exit 2 for a pattern that is none.
+    pub fn parse(text: &str) -> Result<Self> {
         let lines = text
             .lines()
             .map(str::trim)
@@ -86,18 +90,32 @@ impl Ignore {
     }
 }
 
+/// Which part of a file's mode counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Modes {
+    /// Whether it is a program: for sources, which two checkouts may hold under another umask.
+    Program,
+    /// All of it: for files that get into an image or a container as they are.
+    All,
+}
+
 /// Every file under the folders, and every file named itself (relative to the root), that the build sees:
 /// path -> mode and content, hashed. A link counts by what it points to in name, an executable file differs from another.
 ///
 /// # Errors
 /// A folder or file that cannot be read.
-pub fn read(root: &Path, folders: &BTreeSet<PathBuf>, ignore: &Ignore) -> Result<BTreeMap<String, String>> {
+pub fn read(
+    root: &Path,
+    folders: &BTreeSet<PathBuf>,
+    ignore: &Ignore,
+    modes: Modes,
+) -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     let mut queue: Vec<PathBuf> = folders.iter().cloned().collect();
     while let Some(folder) = queue.pop() {
         let full = root.join(&folder);
         if full.is_file() {
-            files.insert(folder.display().to_string(), digest(&full)?);
+            files.insert(folder.display().to_string(), digest(&full, modes)?);
             continue;
         }
         let entries = std::fs::read_dir(&full).with_context(|| format!("cannot read {}", full.display()))?;
@@ -109,27 +127,30 @@ pub fn read(root: &Path, folders: &BTreeSet<PathBuf>, ignore: &Ignore) -> Result
                     queue.push(path);
                 }
             } else if !ignore.leaves_out(&path) {
-                files.insert(path.display().to_string(), digest(&root.join(&path))?);
+                files.insert(path.display().to_string(), digest(&root.join(&path), modes)?);
             }
         }
     }
     Ok(files)
 }
 
-fn digest(path: &Path) -> Result<String> {
+fn digest(path: &Path, modes: Modes) -> Result<String> {
     let unreadable = || format!("cannot read {}", path.display());
     let facts = path.symlink_metadata().with_context(unreadable)?;
     if facts.is_symlink() {
         let target = std::fs::read_link(path).with_context(unreadable)?;
-        return Ok(hash::of_parts(["link", &target.to_string_lossy()]));
+        // What it points to counts too, where that is a file; a link to nowhere is its name alone.
+        let content = hash::of_file(path).unwrap_or_default();
+        return Ok(hash::of_parts(["link", &target.to_string_lossy(), &content]));
     }
-    let mode = if facts.permissions().mode() & 0o111 == 0 {
-        "file"
-    } else {
-        "program"
+    let mode = facts.permissions().mode();
+    let mode = match modes {
+        Modes::All => format!("{:o}", mode & 0o777),
+        Modes::Program if mode & 0o111 == 0 => "file".to_owned(),
+        Modes::Program => "program".to_owned(),
     };
     let content = hash::of_file(path).with_context(unreadable)?;
-    Ok(hash::of_parts([mode, &content]))
+    Ok(hash::of_parts([mode.as_str(), content.as_str()]))
 }
 
 #[cfg(test)]
@@ -190,11 +211,14 @@ mod tests {
         let state = |text: &str, mode| {
             std::fs::write(&file, text).unwrap();
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-            read(dir.path(), &folder, &Ignore::default()).unwrap()
+            [Modes::Program, Modes::All]
+                .map(|modes| read(dir.path(), &folder, &Ignore::default(), modes).unwrap())
         };
         let first = state("1", 0o644);
-        assert_eq!(first, state("1", 0o600));
-        assert_ne!(first, state("2", 0o644));
-        assert_ne!(first, state("1", 0o755));
+        assert_eq!(first[0], state("1", 0o600)[0]);
+        assert_ne!(first[1], state("1", 0o600)[1]);
+        for other in [state("2", 0o644), state("1", 0o755)] {
+            assert!(first[0] != other[0] && first[1] != other[1]);
+        }
     }
 }

@@ -44,12 +44,8 @@ pub fn manifest(text: &str, closure: &BTreeSet<String>) -> BTreeMap<String, Stri
         "workspace.resolver".to_owned(),
         workspace.and_then(|table| table.get("resolver")),
     );
-    for key in ["version", "edition"] {
-        let value = workspace
-            .and_then(|table| table.get("package"))
-            .and_then(|table| table.get(key));
-        keep(format!("workspace.package.{key}"), value);
-    }
+    let inherited = workspace.and_then(|table| table.get("package"));
+    keep("workspace.package".to_owned(), inherited);
     let names: BTreeSet<&str> = closure.iter().filter_map(|id| id.split(' ').next()).collect();
     let dependencies = workspace
         .and_then(|table| table.get("dependencies"))

@@ -24,7 +24,7 @@ pub fn subject(engine: &Engine, image: &Built, limits: &Limits) -> Subject {
     let service = &image.plan.service;
     let settings = json!({
         "limits": limits, "port": service.port, "needs": service.needs, "on_loss": service.on_loss,
-        "version": service.version, "revision": image.plan.revision.shown(),
+        "version": service.version,
     });
     let digest = [(service.name.clone(), image.digest.clone())];
     Subject::new(

@@ -20,6 +20,8 @@ use crate::verdict::{Check, Gate, Record};
 
 mod dockerfile;
 
+pub use dockerfile::logical_lines;
+
 /// What `docker compose config` says of every environment: read once, judged for each service.
 #[derive(Debug)]
 pub struct Environments(Vec<(String, Result<Config, String>)>);
@@ -52,12 +54,12 @@ async fn config(context: &Context, environment: &str) -> Result<Config, String> 
 pub fn subject(context: &Context, service: &Service, known: &BTreeSet<&str>) -> Subject {
     let settings = json!({
         "dockerfile": hash::of(std::fs::read(context.root.join(service.dockerfile())).unwrap_or_default()),
-        "policy": evidence::folders(&context.root, &[Path::new("docker/policy")]),
+        "policy": evidence::folders(&context.root, &["docker/policy"], ""),
         "compose": evidence::compose_files(&context.root),
         "service": [json!(service.image), json!(service.port), json!(service.needs)],
         "known": known,
     });
-    let hadolint = crate::setup::hadolint().map(|path| evidence::program(&path));
+    let hadolint = crate::setup::hadolint().map(|path| evidence::file(&path));
     let tools = [evidence::compose_plugin()].into_iter().chain(hadolint).collect();
     Subject::new(Gate::Lint, &service.name, [], settings, tools)
 }
@@ -227,6 +229,7 @@ mod tests {
             on_loss: BTreeMap::new(),
             dir: "services/frontend".into(),
             source_dirs: BTreeSet::new(),
+            copied: BTreeSet::new(),
             crates: BTreeSet::new(),
             build_crates: BTreeSet::new(),
             features: BTreeMap::new(),

@@ -18,15 +18,17 @@ use crate::verdict::{Gate, Record};
 
 /// The verdict of an earlier run on the same subject, or that of the gate now. An error inside means
 /// *undecided*, an interruption likewise, and the time and the log's name are noted. Written once, so that no
-/// gate can forget. A gate that keeps its own evidence has no subject here.
+/// gate can forget. A gate that keeps its own evidence has no subject here. The subject is asked for once more
+/// after the look: what changed meanwhile is kept under no name.
 pub async fn judged(
     context: &Context,
     service: &str,
     gate: Gate,
-    subject: Option<Subject>,
+    subject: impl Fn() -> Option<Subject>,
     look: impl Future<Output = Result<Record>>,
 ) -> Record {
-    if let Some(record) = subject
+    let before = subject();
+    if let Some(record) = before
         .as_ref()
         .and_then(|subject| evidence::verdict(context, subject))
     {
@@ -53,8 +55,8 @@ pub async fn judged(
     if context.log(&log).is_file() {
         record.log = Some(format!("logs/{log}.log"));
     }
-    if let Some(subject) = &subject {
-        evidence::keep_verdict(context, subject, &record);
+    if let Some(before) = before.filter(|before| subject().as_ref() == Some(before)) {
+        evidence::keep_verdict(context, &before, &record);
     }
     record
 }

@@ -7,7 +7,6 @@ mod stack;
 mod story;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -20,7 +19,7 @@ use crate::evidence::{self, Subject};
 use crate::exit::Failure;
 use crate::plan::Plan;
 use crate::report::live::Board;
-use crate::verdict::{Check, Gate, Outcome, Record, age};
+use crate::verdict::{Check, Gate, Outcome, Record};
 
 use stack::Stack;
 
@@ -30,48 +29,78 @@ type Figures = serde_json::Map<String, Value>;
 /// Checks by service.
 type Found = BTreeMap<String, Vec<Check>>;
 
-/// What the verdict on one service is true of: the whole stack.
-pub fn subject(context: &Context, engine: &Engine, plan: &Plan, images: &[Built], service: &str) -> Subject {
-    let stories = images
-        .iter()
-        .map(|image| image.plan.service.dir.join("stories"))
-        .collect::<Vec<_>>();
-    let stories: Vec<&Path> = stories.iter().map(PathBuf::as_path).collect();
-    let settings = json!({
-        "stack": stack_settings(context, plan, images),
-        "stories": evidence::folders(&context.root, &stories),
-        "judged": plan.judged().map(|image| &image.service.name).collect::<Vec<_>>(),
-        "left_out": plan.left_out,
-    });
-    Subject::new(Gate::Network, service, digests(images), settings, tools(engine))
+/// The parts of a stack: everything that its verdicts are true of.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    pub context: &'a Context,
+    pub engine: &'a Engine,
+    pub plan: &'a Plan,
+    pub images: &'a [Built],
+    /// Name of each store's and the edge's image -> what stands behind that name now.
+    pub stores: &'a BTreeMap<String, String>,
 }
 
-/// What losing one store is true of: its dependents and the store itself.
-fn loss_subject(context: &Context, engine: &Engine, plan: &Plan, images: &[Built], store: &str) -> Subject {
-    let needs = |image: &&Built| image.plan.service.needs.iter().any(|need| need == store);
-    let dependents: Vec<Built> = images.iter().filter(needs).cloned().collect();
-    let settings = stack_settings(context, plan, &dependents);
-    let of = format!("losing {store}");
-    Subject::new(Gate::Network, &of, digests(&dependents), settings, tools(engine))
-}
+impl Parts<'_> {
+    /// What the verdict on one service is true of: the whole stack.
+    pub fn subject(&self, service: &str) -> Subject {
+        let stories = self
+            .images
+            .iter()
+            .map(|image| image.plan.service.dir.join("stories").display().to_string());
+        let stories: Vec<String> = stories.collect();
+        let stories: Vec<&str> = stories.iter().map(String::as_str).collect();
+        let settings = json!({
+            "stack": self.settings(self.images),
+            "stories": evidence::folders(&self.context.root, &stories, ""),
+            "judged": self.plan.judged().map(|image| &image.service.name).collect::<Vec<_>>(),
+            "left_out": self.plan.left_out,
+        });
+        Subject::new(
+            Gate::Network,
+            service,
+            digests(self.images),
+            settings,
+            self.tools(),
+        )
+    }
 
-fn stack_settings(context: &Context, plan: &Plan, images: &[Built]) -> Value {
-    let declared = images.iter().map(|image| {
-        let service = &image.plan.service;
-        json!([
-            service.name,
-            service.port,
-            service.needs,
-            service.calls,
-            service.on_loss
-        ])
-    });
-    json!({
-        "compose": evidence::compose_files(&context.root),
-        "images": plan.bases.images,
-        "limits": plan.limits,
-        "services": declared.collect::<Vec<_>>(),
-    })
+    /// What losing one store is true of: its dependents and the store itself.
+    fn loss_subject(&self, store: &str) -> Subject {
+        let needs = |image: &&Built| image.plan.service.needs.iter().any(|need| need == store);
+        let dependents: Vec<Built> = self.images.iter().filter(needs).cloned().collect();
+        let of = format!("losing {store}");
+        Subject::new(
+            Gate::Network,
+            &of,
+            digests(&dependents),
+            self.settings(&dependents),
+            self.tools(),
+        )
+    }
+
+    fn settings(&self, images: &[Built]) -> Value {
+        let declared = images.iter().map(|image| {
+            let service = &image.plan.service;
+            json!([
+                service.name,
+                service.port,
+                service.needs,
+                service.calls,
+                service.on_loss
+            ])
+        });
+        json!({
+            "compose": evidence::compose_files(&self.context.root),
+            "images": self.plan.bases.images,
+            "stores": self.stores,
+            "limits": self.plan.limits,
+            "services": declared.collect::<Vec<_>>(),
+        })
+    }
+
+    fn tools(&self) -> Vec<String> {
+        vec![self.engine.identity(), evidence::compose_plugin()]
+    }
 }
 
 fn digests(images: &[Built]) -> impl Iterator<Item = (String, String)> {
@@ -80,23 +109,19 @@ fn digests(images: &[Built]) -> impl Iterator<Item = (String, String)> {
         .map(|image| (image.plan.service.name.clone(), image.digest.clone()))
 }
 
-fn tools(engine: &Engine) -> Vec<String> {
-    vec![engine.identity(), evidence::compose_plugin()]
-}
-
 /// Judges the stack: a verdict for every service that the plan judges. Whatever happens inside, the stack's
 /// logs are kept and its containers, networks and volumes are gone when this returns.
-pub async fn check(
-    context: &Context,
-    engine: &Engine,
-    plan: &Plan,
-    images: &[Built],
-    board: &Board,
-) -> Vec<Record> {
+pub async fn check(parts: Parts<'_>, board: &Board) -> Vec<Record> {
+    let Parts {
+        context,
+        engine,
+        plan,
+        ..
+    } = parts;
     let begun = Instant::now();
     let mut figures = Figures::new();
     let found = tokio::select! {
-        found = look(context, engine, plan, images, board, &mut figures) => found,
+        found = look(parts, board, &mut figures) => found,
         () = context.cancel.cancelled() => Err(Failure::undecided("interrupted", "run again").into()),
     };
     if let Err(error) = engine.sweep_resources(&context.run_id).await {
@@ -144,17 +169,10 @@ fn undecided(service: &str, error: &anyhow::Error) -> Record {
     )
 }
 
-async fn look(
-    context: &Context,
-    engine: &Engine,
-    plan: &Plan,
-    images: &[Built],
-    board: &Board,
-    figures: &mut Figures,
-) -> Result<Found> {
+async fn look(parts: Parts<'_>, board: &Board, figures: &mut Figures) -> Result<Found> {
     let begun = Instant::now();
     board.progress("starting the stack");
-    let stack = Stack::start(context, engine, plan, images).await?;
+    let stack = Stack::start(parts.context, parts.engine, parts.plan, parts.images).await?;
     let looked = async {
         let mut found = stack.until_ready().await?;
         figures.insert(
@@ -190,7 +208,7 @@ async fn look(
         lap(figures, "stories_ms");
         for store in stack.stores() {
             board.progress(&format!("losing {store}"));
-            let mut lost = without(&stack, &store).await?;
+            let mut lost = without(parts, &stack, &store).await?;
             lost.retain(|service, _| stack.is_judged(service));
             merge(&mut found, lost);
             lap(figures, &format!("losing_{store}_ms"));
@@ -203,14 +221,12 @@ async fn look(
 }
 
 /// What losing a store comes to; found once for as long as its dependents stay what they are.
-async fn without(stack: &Stack<'_>, store: &str) -> Result<Found> {
-    let subject = loss_subject(stack.context, stack.engine, stack.plan, stack.images, store);
+async fn without(parts: Parts<'_>, stack: &Stack<'_>, store: &str) -> Result<Found> {
+    let subject = parts.loss_subject(store);
     if let Some(kept) = evidence::find::<Found>(stack.context, &subject) {
         let mut found = kept.value.clone();
         for check in found.values_mut().flatten() {
-            check
-                .detail
-                .push_str(&format!(" (seen {} ago, run {})", age(kept.age_s()), kept.run_id));
+            check.detail.push_str(&format!(" (found by run {})", kept.run_id));
         }
         return Ok(found);
     }
@@ -220,7 +236,10 @@ async fn without(stack: &Stack<'_>, store: &str) -> Result<Found> {
         .flatten()
         .all(|check| check.outcome == Outcome::Passed)
     {
-        evidence::keep(stack.context, &subject, &found);
+        // What changed meanwhile is kept under no name.
+        if parts.loss_subject(store) == subject {
+            evidence::keep(stack.context, &subject, &found);
+        }
     }
     Ok(found)
 }

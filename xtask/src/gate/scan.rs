@@ -21,7 +21,7 @@ use crate::hash;
 use crate::plan::Limits;
 use crate::process;
 use crate::tool::trivy::{self, DatabaseMetadata, Report, Scanners, Vulnerability};
-use crate::verdict::{Check, Gate, Origin, Record};
+use crate::verdict::{Check, Gate, Origin, Outcome, Record};
 
 /// `docker/policy/scan.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -112,7 +112,7 @@ impl Database {
 fn identity(cache: &Cache, file: &Path) -> std::io::Result<String> {
     // An absent file must be an error, not an old answer.
     file.metadata()?;
-    let as_it_is = evidence::program(file);
+    let as_it_is = evidence::file(file);
     if let Some(kept) = cache.get("file", &as_it_is) {
         return Ok(kept.value);
     }
@@ -185,7 +185,12 @@ impl Scanner {
     /// What a scan's findings are true of. Policy and age are not among it: they are applied anew in every run.
     fn subject(&self, image: &Built) -> Subject {
         let service = image.plan.service.name.as_str();
-        let tools = vec![evidence::program(&self.trivy)];
+        // Beside the database lies a bundle of checks, where one was fetched.
+        let checks = self
+            .database
+            .as_ref()
+            .map(|database| evidence::folders(&database.dir, &["policy"], ""));
+        let tools = [evidence::file(&self.trivy)].into_iter().chain(checks).collect();
         let digest = [(service.to_owned(), image.digest.clone())];
         let mut subject = Subject::new(Gate::Scan, service, digest, Value::Null, tools);
         subject.database = self.database.as_ref().map(|database| database.sha256.clone());
@@ -215,7 +220,11 @@ pub async fn check(
         return Ok(judge(scanner, image, &kept.value).by_evidence_of(origin));
     }
     let seen = look(context, engine, scanner, image, limits).await?;
-    evidence::keep(context, &subject, &seen);
+    let service = &image.plan.service;
+    // A scan that did not see the binary's crates has looked at nothing: the next run looks again.
+    if crates(&seen.crates, &service.crates, &service.build_crates).outcome == Outcome::Passed {
+        evidence::keep(context, &subject, &seen);
+    }
     Ok(judge(scanner, image, &seen))
 }
 
@@ -434,7 +443,6 @@ fn misconfigurations(report: &Report, policy: &Policy) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Outcome;
 
     fn scanner(days_old: Option<i64>, database: DatabasePolicy) -> Scanner {
         let now = jiff::Timestamp::now();

@@ -112,7 +112,8 @@ fn digests(report: &Report, text: &mut String) {
     text.push('\n');
 }
 
-fn escape(text: &str) -> String {
+/// Words from outside, so that none of them is read as markup.
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

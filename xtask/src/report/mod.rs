@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::plan::Plan;
 use crate::verdict::{Gate, Outcome, Record};
 
-pub use markdown::render as markdown;
+pub use markdown::{escape, render as markdown};
 
 /// Raised whenever a field of the report changes its meaning.
 const VERSION: u32 = 1;

@@ -1,5 +1,6 @@
 //! cargo: the workspace's metadata, and its test runner's closing lines.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::catalogue::TARGET;
@@ -22,6 +23,54 @@ pub fn metadata(root: &Path) -> Call {
             .chain(["--manifest-path".into(), manifest]),
     )
     .deadline_s(300)
+}
+
+/// Prints every crate of the services' workspace with the features that a build of all members turns on: unlike
+/// [`metadata`], without those that tests alone ask for.
+pub fn features(root: &Path) -> Call {
+    let manifest = root.join("Cargo.toml").into_os_string();
+    let words = [
+        "tree",
+        "--workspace",
+        "--locked",
+        "--edges",
+        "normal,build",
+        "--target",
+        TARGET,
+    ];
+    let form = ["--prefix", "none", "--format", "{p}|{f}", "--manifest-path"];
+    let argv = std::iter::once("cargo").chain(words).chain(form).map(Into::into);
+    Call::new(argv.chain([manifest])).deadline_s(300)
+}
+
+/// The answer to [`features`]: `name version` -> features, separated by spaces. A crate that is built twice, for
+/// the host and for the target, has those of both.
+pub fn parse_features(stdout: &str) -> BTreeMap<String, String> {
+    let mut features: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for line in stdout.lines() {
+        let Some((package, listed)) = line.trim_end_matches(" (*)").split_once('|') else {
+            continue;
+        };
+        let mut words = package.split(' ');
+        if let (Some(name), Some(version)) = (words.next(), words.next()) {
+            let id = format!("{name} {}", version.trim_start_matches('v'));
+            features
+                .entry(id)
+                .or_default()
+                .extend(listed.split(',').filter(|word| !word.is_empty()));
+        }
+    }
+    features
+        .into_iter()
+        .map(|(id, set)| (id, Vec::from_iter(set).join(" ")))
+        .collect()
+}
+
+/// Locks the workspace's own members, and lets everything else be as it is.
+pub fn lock_members(root: &Path) -> Call {
+    let manifest = root.join("Cargo.toml").into_os_string();
+    let argv = ["cargo", "update", "--workspace", "--offline", "--manifest-path"];
+    Call::new(argv.map(Into::into).into_iter().chain([manifest])).deadline_s(120)
 }
 
 /// What the closing lines of test binaries add up to.
@@ -53,6 +102,21 @@ impl TestSummary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn features_are_read_by_crate() {
+        let said = "kit v0.1.0 (/x/services/kit)|\ntokio v1.54.1|net,rt\n\ntokio v1.54.1|fs,rt (*)\nserde_derive v1.0.2 (proc-macro)|default (*)\n";
+        let features = parse_features(said);
+        assert_eq!(features["tokio 1.54.1"], "fs net rt");
+        assert_eq!(
+            (
+                features["kit 0.1.0"].as_str(),
+                features["serde_derive 1.0.2"].as_str()
+            ),
+            ("", "default")
+        );
+        assert_eq!(features.len(), 3);
+    }
 
     #[test]
     fn closing_lines_add_up() {

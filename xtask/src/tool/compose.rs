@@ -30,7 +30,7 @@ pub fn call(root: &Path, project: Option<&str>, files: &[PathBuf], words: &[&str
         argv.extend(["--file".to_owned(), file.display().to_string()]);
     }
     argv.extend(words.iter().map(|word| (*word).to_owned()));
-    Call::new(argv).cwd(root)
+    Call::new(argv).cwd(root).withhold("COMPOSE_")
 }
 
 /// The variables that a compose file takes from the environment: `${NAME}`, `${NAME:-default}`, `$NAME`.

@@ -114,12 +114,13 @@ pub fn status(root: &Path, paths: &[PathBuf]) -> Call {
     with_paths(git(root, &words), paths)
 }
 
-/// The paths in the answer to [`status`], from the root; `prefix` is the root's place in the repository.
+/// The paths in the answer to [`status`] (files, and folders that git ignores as a whole), from the root; `prefix` is the root's place in the repository.
 pub fn parse_status(stdout: &str, prefix: &str) -> Vec<PathBuf> {
     let entries = stdout
         .split('\0')
         .filter_map(|entry| entry.get(3..)?.strip_prefix(prefix));
     entries
+        .map(|path| path.trim_end_matches('/'))
         .filter(|path| !path.is_empty())
         .map(PathBuf::from)
         .collect()
@@ -129,9 +130,12 @@ pub fn parse_status(stdout: &str, prefix: &str) -> Vec<PathBuf> {
 pub fn log(root: &Path, most: usize, paths: &[PathBuf]) -> Call {
     let most = format!("--max-count={most}");
     let words = [
+        "-c",
+        "log.showRoot=true",
         "log",
         &most,
-        "-m",
+        "--topo-order",
+        "--diff-merges=separate",
         "-z",
         "--name-only",
         "--no-renames",
@@ -171,11 +175,6 @@ pub fn parse_log(stdout: &str) -> Vec<Commit> {
 /// Prints a file as it was in a commit.
 pub fn show(root: &Path, commit: &str, path: &str) -> Call {
     git(root, &["show", &format!("{commit}:./{path}")])
-}
-
-/// Ends with 0 where one commit lies in the history of the other.
-pub fn is_ancestor(root: &Path, older: &str, newer: &str) -> Call {
-    git(root, &["merge-base", "--is-ancestor", older, newer])
 }
 
 #[cfg(test)]
@@ -221,7 +220,7 @@ mod tests {
             [
                 "services/kit/src/lib.rs",
                 "services/a b.rs",
-                "services/kit/target/"
+                "services/kit/target"
             ]
             .map(PathBuf::from)
         );

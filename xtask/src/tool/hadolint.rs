@@ -27,12 +27,18 @@ impl Finding {
 pub fn call(program: &Path, root: &Path, dockerfile: &Path) -> Call {
     let program = program.as_os_str().to_owned();
     let config = root.join("docker/policy/hadolint.yaml");
-    let mut argv = vec![program, "--no-fail".into(), "--format".into(), "json".into()];
-    if config.is_file() {
-        argv.extend(["--config".into(), config.into_os_string()]);
-    }
-    argv.push(dockerfile.as_os_str().to_owned());
-    Call::new(argv).cwd(root)
+    // A file of ours is always named, so that none of the caller's is looked for.
+    let argv = [
+        program,
+        "--no-fail".into(),
+        "--format".into(),
+        "json".into(),
+        "--config".into(),
+    ];
+    let argv = argv
+        .into_iter()
+        .chain([config.into_os_string(), dockerfile.as_os_str().to_owned()]);
+    Call::new(argv).cwd(root).withhold("HADOLINT_")
 }
 
 pub fn parse(stdout: &str) -> serde_json::Result<Vec<Finding>> {

@@ -30,7 +30,7 @@ pub fn scan(program: &Path, archive: &Path, cache_dir: &Path, output: &Path, sca
     argv.extend(["--format", "json", "--list-all-pkgs", "--scanners", list].map(OsString::from));
     argv.extend(["--image-config-scanners", "secret,misconfig"].map(OsString::from));
     argv.extend(offline(cache_dir, output));
-    Call::new(argv)
+    alone(argv, output)
 }
 
 /// The software bill of an image archive: every package that can be seen in it. Needs no database.
@@ -40,7 +40,17 @@ pub fn bill(program: &Path, archive: &Path, cache_dir: &Path, output: &Path) -> 
     argv.push(archive.into());
     argv.extend(["--format", "cyclonedx"].map(OsString::from));
     argv.extend(offline(cache_dir, output));
-    Call::new(argv)
+    alone(argv, output)
+}
+
+/// Beside its own output, and without `TRIVY_*`: no `trivy.yaml`, `.trivyignore` or variable of the caller's may
+/// decide what is found.
+fn alone(argv: Vec<OsString>, output: &Path) -> Call {
+    let call = Call::new(argv).withhold("TRIVY_");
+    match output.parent() {
+        Some(folder) => call.cwd(folder),
+        None => call,
+    }
 }
 
 fn offline(cache_dir: &Path, output: &Path) -> Vec<OsString> {

@@ -53,19 +53,22 @@ impl Copy {
         self.0.path()
     }
 
-    /// Puts everything under git, as one commit.
-    pub(crate) fn commit(&self, message: &str) {
-        for words in [
-            vec!["init", "--quiet"],
-            vec!["add", "--all"],
-            vec!["commit", "--quiet", "--message", message],
-        ] {
-            let mut git = Command::new("git");
-            git.args(["-c", "user.name=test", "-c", "user.email=test@localhost"])
-                .args(words);
-            let said = ended(git.current_dir(self.0.path()).output().unwrap());
-            assert_eq!(said.code, Some(0), "{}", said.said());
-        }
+    /// Puts everything under git, as one commit; returns its id.
+    pub(crate) fn commit(&self, message: &str) -> String {
+        self.git(&["init", "--quiet", "--initial-branch=main"]);
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--message", message]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Runs git, and returns what it printed.
+    pub(crate) fn git(&self, words: &[&str]) -> String {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=test", "-c", "user.email=test@localhost"])
+            .args(words);
+        let said = ended(git.current_dir(self.0.path()).output().unwrap());
+        assert_eq!(said.code, Some(0), "git {words:?}: {}", said.said());
+        said.stdout.trim().to_owned()
     }
 
     pub(crate) fn files(&self) -> Files {

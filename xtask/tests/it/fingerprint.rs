@@ -171,6 +171,13 @@ fn what_is_not_declared_changes_nothing() {
     append(&copy, "Cargo.lock", "\n# more\n");
     append(&copy, &format!("docker/Dockerfile.{other}"), "\n# more\n");
     append(&copy, &format!("services/{other}/src/lib.rs"), "\n// more\n");
+    // Tests alone ask for it: no build of binaries turns it on. (It is `other`'s own file: its key changes.)
+    replace(
+        &copy,
+        &format!("services/{other}/Cargo.toml"),
+        "[dev-dependencies]\n",
+        "[dev-dependencies]\ntokio = { workspace = true, features = [\"test-util\"] }\n",
+    );
     copy.write(&format!("services/{one}/README.md"), "# More\n");
     std::fs::create_dir_all(copy.path(&format!("services/{one}/tests/more"))).unwrap();
     copy.write(&format!("services/{one}/tests/more/main.rs"), "//! More.\n");
@@ -214,6 +221,26 @@ fn a_revision_is_the_last_commit_that_touched_the_inputs_and_says_dirty() {
     copy.commit("ignore");
     copy.write(&format!("services/{one}/src/a.secret"), "x");
     assert!(planned(&copy)[&one].revision.ends_with("-dirty"));
+}
+
+#[test]
+fn where_two_branches_meet_the_merge_is_the_revision_of_what_both_touched() {
+    let copy = Copy::new();
+    copy.commit("all");
+    let Cast {
+        one, other, library, ..
+    } = cast(&copy);
+    copy.git(&["checkout", "--quiet", "-b", "side"]);
+    append(&copy, &format!("services/{one}/src/lib.rs"), "\n// more\n");
+    copy.commit("one");
+    copy.git(&["checkout", "--quiet", "main"]);
+    append(&copy, &format!("services/{library}/src/lib.rs"), "\n// more\n");
+    let on_main = copy.commit("library");
+    copy.git(&["merge", "--quiet", "--message", "merge", "side"]);
+    let merge = copy.git(&["rev-parse", "HEAD"]);
+    let after = planned(&copy);
+    assert_eq!(after[&one].revision, merge, "neither branch alone has its inputs");
+    assert_eq!(after[&other].revision, on_main, "the merge brought it nothing");
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn a_cache_that_cannot_be_written_costs_the_reuse_and_nothing_else() {
 }
 
 #[test]
-fn a_full_disk_under_the_cache_is_said_and_leaves_no_half_entry() {
+fn a_full_or_read_only_disk_under_the_cache_is_said_and_leaves_no_half_entry() {
     // A file system of 64 kB, full but for what the first entry needs.
     let checkout = Checkout::new(vec![Fixture::new("crammed")]);
     let dir = checkout.path("cache");
@@ -143,7 +143,16 @@ fn a_full_disk_under_the_cache_is_said_and_leaves_no_half_entry() {
         .into_iter()
         .filter(|path| !path.ends_with("filler"))
         .collect();
+    let mut remount = Command::new("mount");
+    remount.args(["-o", "remount,ro"]).arg(&dir).output().unwrap();
+    let read_only = checkout.run(&["budget"]);
     Command::new("umount").arg(&dir).output().unwrap();
+    assert_eq!(read_only.code, Some(0), "{}", read_only.said());
+    assert!(
+        read_only.stdout.contains("Read-only file system"),
+        "{}",
+        read_only.stdout
+    );
     assert_eq!(ended.code, Some(0), "{}", ended.said());
     assert!(
         ended.stdout.contains("nothing can be kept in the cache"),
@@ -184,6 +193,31 @@ fn two_runs_at_once_share_a_cache() {
         "{}",
         after.stdout
     );
+}
+
+#[test]
+fn a_file_that_changes_while_its_image_is_built_leaves_no_image_under_the_old_key() {
+    let checkout = Checkout::new(vec![Fixture::new("hasty")]);
+    // A step that lasts some seconds: nobody answers there.
+    let slow = "FROM scratch AS build\nCOPY bin/fixture /wait\n\
+                RUN [\"/wait\", \"probe\", \"--timeout-ms\", \"4000\", \"tcp://10.255.255.1:9\"]\n";
+    let path = "docker/Dockerfile.hasty";
+    let text = std::fs::read_to_string(checkout.path(path)).unwrap();
+    let text = text.replace("COPY bin/fixture /hasty", "COPY --from=build /wait /hasty");
+    checkout.write(path, &format!("{slow}{text}"));
+    let run = checkout.command(&["build"]).spawn().unwrap();
+    let log = checkout.path("reports/latest/logs/build.log");
+    let begun = std::time::Instant::now();
+    while !std::fs::read_to_string(&log).is_ok_and(|log| log.contains("[build 2/2] RUN")) {
+        assert!(begun.elapsed().as_secs() < 60, "the build does not begin");
+        std::thread::yield_now();
+    }
+    checkout.write("services/hasty/src/main.rs", "fn main() { /* another */ }\n");
+    let ended = ended(run.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(3), "{}", ended.said());
+    let word = "services/hasty/src/main.rs changed while the image was being built";
+    assert!(ended.stdout.contains(word), "{}", ended.stdout);
+    assert!(!checkout.path("cache/image").exists(), "nothing was recorded");
 }
 
 /// Answers every request with one status, or, without one, never.

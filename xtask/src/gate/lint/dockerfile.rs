@@ -67,7 +67,7 @@ fn parse(text: &str) -> Vec<Stage> {
 }
 
 /// Instructions with their continuation lines joined, comments and blank lines left out, heredoc bodies skipped.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
+pub fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines = text.lines().enumerate();
     let mut logical: Vec<(usize, String)> = Vec::new();
     let mut open: Option<(usize, String)> = None;

@@ -35,7 +35,7 @@ pub(super) struct Stack<'a> {
     pub(super) context: &'a Context,
     pub(super) engine: &'a Engine,
     pub(super) plan: &'a Plan,
-    pub(super) images: &'a [Built],
+    images: &'a [Built],
     config: Config,
     containers: BTreeMap<String, Container>,
 }
