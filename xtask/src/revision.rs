@@ -192,6 +192,10 @@ impl History<'_> {
     /// Whether a commit differs from each of its parents in a file that the build sees, or in the image's part
     /// of the shared ones.
     async fn changes(&self, service: &Service, commit: &Commit, closure: &BTreeSet<String>) -> Result<bool> {
+        // A merge lists no files for a parent that it does not differ from.
+        if commit.touched.len() < commit.parents.len() {
+            return Ok(false);
+        }
         for (index, touched) in commit.touched.iter().enumerate() {
             let own = touched
                 .iter()

@@ -48,7 +48,8 @@ pub struct Commit {
     pub id: String,
     pub time_s: i64,
     pub parents: Vec<String>,
-    /// What differs from each parent (from nothing, in the first commit), by path from the root.
+    /// What differs from each parent (from nothing, in the first commit), by path from the root. Parents that it
+    /// does not differ from are left out.
     pub touched: Vec<Vec<PathBuf>>,
 }
 
