@@ -13,18 +13,30 @@ use crate::catalogue::{Catalogue, Service};
 use crate::process::{self, Call};
 use crate::tool::cargo;
 
-const TARGET: &str = "1.5";
+/// No target is set.
+const NONE: &str = "-";
 
 pub async fn service(bench: &Bench<'_>) -> Vec<Row> {
-    let row = row("edit-service", &format!("an edit of {}", bench.service.name));
+    let row = row(
+        "edit-service",
+        &format!("an edit of {}", bench.service.name),
+        "1.5",
+    );
     vec![sources(bench, row, &bench.service.dir).await]
 }
 
 pub async fn library(bench: &Bench<'_>) -> Vec<Row> {
     let case = "edit-kit";
     vec![match shared_crate(&bench.service, &bench.catalogue) {
-        Some(dir) => sources(bench, row(case, &format!("an edit of {}", dir.display())), dir).await,
-        None => row(case, "an edit of a shared crate").note(format!(
+        Some(dir) => {
+            sources(
+                bench,
+                row(case, &format!("an edit of {}", dir.display()), NONE),
+                dir,
+            )
+            .await
+        }
+        None => row(case, "an edit of a shared crate", NONE).note(format!(
             "{} stands on no crate of this workspace",
             bench.service.name
         )),
@@ -35,6 +47,7 @@ pub async fn dependency(bench: &Bench<'_>) -> Vec<Row> {
     let row = row(
         "add-dependency",
         &format!("one dependency more of {}", bench.service.name),
+        NONE,
     );
     let found = match found(bench).await {
         Ok(found) => found,
@@ -53,8 +66,8 @@ pub async fn dependency(bench: &Bench<'_>) -> Vec<Row> {
     vec![row.measured(samples)]
 }
 
-fn row(case: &str, what: &str) -> Row {
-    Row::new(case, format!("joint bake after {what}"), TARGET)
+fn row(case: &str, what: &str, target: &str) -> Row {
+    Row::new(case, format!("joint bake after {what}"), target)
         .against("`cargo build --release --workspace --locked` on the host after the same edit")
         .note("in a copy of the checkout, both sides warm; the edit comes before the clock starts")
 }
