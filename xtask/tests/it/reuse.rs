@@ -63,6 +63,36 @@ fn another_input_is_built_and_judged_again_and_why_names_it() {
 }
 
 #[test]
+fn a_stand_alone_build_gives_the_digest_of_the_joint_one() {
+    let checkout = Checkout::new(vec![Fixture::new("alone"), Fixture::new("beside")]);
+    assert_eq!(checkout.run(&["build"]).code, Some(0));
+    let joint = checkout.report()["digests"][0][1].as_str().unwrap().to_owned();
+    let plan = checkout.run(&["plan"]);
+    let line = plan
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("  alone     "))
+        .unwrap();
+    let line = line.replace("horme-test-alone:latest", "horme-test-alone:by-hand");
+    let mut words = line.split(' ');
+    let mut build = Command::new(words.next().unwrap());
+    build
+        .args(words)
+        .args(["--no-cache", "--load"])
+        .current_dir(checkout.path(""));
+    let built = ended(build.env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1").output().unwrap());
+    assert_eq!(built.code, Some(0), "{}", built.said());
+    let alone = docker(&[
+        "image",
+        "inspect",
+        "--format",
+        "{{.Id}}",
+        "horme-test-alone:by-hand",
+    ]);
+    assert_eq!(alone, joint);
+}
+
+#[test]
 fn what_was_violated_is_looked_at_again() {
     let checkout = Checkout::new(vec![Fixture {
         budget: "10 kB",
