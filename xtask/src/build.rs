@@ -29,6 +29,8 @@ pub struct Built {
     pub digest: String,
     pub labels: BTreeMap<String, String>,
     pub user: String,
+    /// `NAME=value` of each variable in its configuration.
+    pub env: Vec<String>,
     /// Whether this run built it.
     pub origin: Origin,
     /// Where [`export`] puts the image as an archive, deleted at the end of the run.
@@ -44,6 +46,7 @@ impl Built {
             digest: facts.id,
             labels: facts.labels,
             user: facts.user,
+            env: facts.env,
             origin,
             archive: context.run_dir.join("images").join(format!("{name}.tar")),
             plan: plan.clone(),

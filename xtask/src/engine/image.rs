@@ -19,6 +19,8 @@ pub struct ImageFacts {
     pub id: String,
     pub labels: BTreeMap<String, String>,
     pub user: String,
+    /// `NAME=value` of each variable in the configuration.
+    pub env: Vec<String>,
 }
 
 impl Engine {
@@ -34,6 +36,7 @@ impl Engine {
             id: found.id.unwrap_or_default(),
             labels: config.labels.unwrap_or_default().into_iter().collect(),
             user: config.user.unwrap_or_default(),
+            env: config.env.unwrap_or_default(),
         }))
     }
 

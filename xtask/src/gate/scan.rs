@@ -1,6 +1,8 @@
 //! The scan gate: Trivy on an image's archive. Crates seen must equal the crates that the binary is made of,
 //! or "no findings" would mean "nothing was looked at". Vulnerabilities need a database and its age.
 
+mod configuration;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -97,7 +99,8 @@ impl Database {
         let file = dir.join("db/trivy.db");
         let sha256 = identity(cache, &file).map_err(|error| wrong("db/trivy.db", error.to_string()))?;
         Ok(Database {
-            dir: dir.to_path_buf(),
+            // The scanner runs in a folder of its own.
+            dir: std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf()),
             sha256,
             updated_at: metadata.updated_at,
         })
@@ -234,6 +237,7 @@ fn judge(scanner: &Scanner, image: &Built, seen: &Seen) -> Record {
         crates(&seen.crates, &service.crates, &service.build_crates),
         vulnerabilities(&seen.report, scanner, jiff::Timestamp::now()),
         secrets(&seen.report),
+        configuration::judge(&image.env, &image.labels),
         misconfigurations(&seen.report, &scanner.policy),
     ];
     let reason = format!("{} crates, nothing found", service.crates.len());
