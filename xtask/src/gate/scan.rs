@@ -2,6 +2,7 @@
 //! or "no findings" would mean "nothing was looked at". Vulnerabilities need a database and its age.
 
 mod configuration;
+mod exceptions;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::plan::Limits;
 use crate::process;
 use crate::tool::trivy::{self, DatabaseMetadata, Report, Scanners, Vulnerability};
 use crate::verdict::{Check, Gate, Origin, Outcome, Record};
+use exceptions::Exceptions;
 
 /// `docker/policy/scan.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -130,6 +132,7 @@ pub struct Scanner {
     pub trivy: PathBuf,
     pub policy: Policy,
     pub database: Option<Database>,
+    exceptions: Exceptions,
 }
 
 /// The policy of the checkout, and the database that was named: read before anything is built, so that a fault
@@ -147,7 +150,7 @@ impl Settings {
         let named = context.options.vuln_db.as_deref();
         Ok(Settings {
             named: named.map(|dir| Database::open(dir, &context.cache)).transpose()?,
-            policy: Policy::read(&context.root)?,
+            policy: Exceptions::read(&context.root).and(Policy::read(&context.root))?,
         })
     }
 
@@ -182,6 +185,7 @@ impl Scanner {
             trivy,
             policy: settings.policy.clone(),
             database,
+            exceptions: Exceptions::read(&context.root)?,
         })
     }
 
@@ -238,6 +242,7 @@ fn judge(scanner: &Scanner, image: &Built, seen: &Seen) -> Record {
         vulnerabilities(&seen.report, scanner, jiff::Timestamp::now()),
         secrets(&seen.report),
         configuration::judge(&image.env, &image.labels),
+        scanner.exceptions.judge(today()),
         misconfigurations(&seen.report, &scanner.policy),
     ];
     let reason = format!("{} crates, nothing found", service.crates.len());
@@ -250,6 +255,29 @@ fn judge(scanner: &Scanner, image: &Built, seen: &Seen) -> Record {
             .figure("database_updated_at", database.updated_at.to_string());
     }
     record
+}
+
+fn today() -> jiff::civil::Date {
+    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()
+}
+
+/// Adds an exception that no image needed to the verdicts that it concerns: all of them. To be asked once every
+/// image of the checkout was scanned with a database; until then nobody knows. Returns what changed.
+pub fn unused_exceptions(scanner: &Scanner, records: &mut [Record]) -> bool {
+    let asked = |record: &Record| record.figures.contains_key("database_sha256");
+    if scanner.database.is_none() || !records.iter().all(asked) {
+        return false;
+    }
+    let Some(check) = scanner.exceptions.unused() else {
+        return false;
+    };
+    for record in records {
+        let mut checks = std::mem::take(&mut record.checks);
+        checks.push(check.clone());
+        let judged = Record::from_checks(&record.service, Gate::Scan, checks, "");
+        (record.checks, record.outcome, record.reason) = (judged.checks, judged.outcome, judged.reason);
+    }
+    true
 }
 
 /// What a scan found, before any policy.
@@ -371,8 +399,11 @@ fn vulnerabilities(report: &Report, scanner: &Scanner, now: jiff::Timestamp) -> 
         ));
     };
     let all = report.results.iter().flat_map(|result| &result.vulnerabilities);
+    let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
     let counts = |found: &&Vulnerability| {
-        !found.fixed_version.is_empty() && scanner.policy.fail_severities.contains(&found.severity)
+        !found.fixed_version.is_empty()
+            && scanner.policy.fail_severities.contains(&found.severity)
+            && !scanner.exceptions.lets_pass(found, today)
     };
     let (failing, others): (Vec<_>, Vec<_>) = all.partition(counts);
     if let Some(first) = failing.first() {
@@ -462,6 +493,7 @@ mod tests {
                 sha256: "ab".into(),
                 updated_at: now - jiff::SignedDuration::from_hours(24 * days),
             }),
+            exceptions: Exceptions::default(),
         }
     }
 
@@ -531,6 +563,43 @@ mod tests {
             crates(&stale, &expected, &set(&["time 0.1.0"])).outcome,
             Outcome::Passed,
             "a crate of the build"
+        );
+    }
+
+    /// A scanner with one exception, and a verdict of its scan.
+    fn excused(records: usize) -> (Scanner, Vec<Record>) {
+        let text = "[[exception]]\nid = \"CVE-1\"\npackage = \"time\"\nowner = \"ann\"\nreason = \"x\"\nexpires = \"2999-01-01\"\n";
+        let mut scanner = scanner(Some(1), DatabasePolicy::Required);
+        scanner.exceptions = Exceptions::parse(text).unwrap();
+        let record = || {
+            let checks = vec![Check::passed("crates", "all seen")];
+            Record::from_checks("frontend", Gate::Scan, checks, "").figure("database_sha256", "ab")
+        };
+        (scanner, (0..records).map(|_| record()).collect())
+    }
+
+    #[test]
+    fn an_excepted_finding_passes_and_its_exception_is_used() {
+        let text = r#"{"Results":[{"Vulnerabilities":[{"VulnerabilityID":"CVE-1","PkgName":"time","FixedVersion":"2","Severity":"HIGH"}]}]}"#;
+        let (scanner, mut records) = excused(1);
+        let report = trivy::parse(text).unwrap();
+        assert_eq!(
+            vulnerabilities(&report, &scanner, jiff::Timestamp::now()).outcome,
+            Outcome::Passed
+        );
+        assert!(!unused_exceptions(&scanner, &mut records));
+    }
+
+    #[test]
+    fn an_exception_that_no_image_needs_fails_all_once_all_were_asked() {
+        let (scanner, mut records) = excused(2);
+        assert!(unused_exceptions(&scanner, &mut records));
+        assert!(records.iter().all(|record| record.outcome == Outcome::Violated));
+        let (scanner, mut records) = excused(2);
+        records[1].figures.clear();
+        assert!(
+            !unused_exceptions(&scanner, &mut records),
+            "one image was not asked about"
         );
     }
 

@@ -54,6 +54,54 @@ fn a_binary_without_a_list_of_crates_is_no_clean_scan() {
 }
 
 #[test]
+fn a_secret_in_the_configuration_is_violated_and_not_repeated() {
+    let checkout = Checkout::new(vec![Fixture::new("leaky")]);
+    let path = "docker/Dockerfile.leaky";
+    let text = std::fs::read_to_string(checkout.path(path)).unwrap();
+    checkout.write(
+        path,
+        &text.replace("ENV MODE=", "ENV DB_PASSWORD=hunter2-of-the-test MODE="),
+    );
+    let ended = checkout.gate("scan");
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    let checks = checkout.checks("leaky", "scan");
+    assert!(
+        has(&checks, "secrets in the configuration: violated"),
+        "{checks:?}"
+    );
+    assert!(
+        !checkout.report().to_string().contains("hunter2"),
+        "the report repeats it"
+    );
+}
+
+#[test]
+fn an_exception_that_has_ended_fails_the_scan_and_a_faulty_one_is_named() {
+    let checkout = Checkout::new(vec![Fixture::new("excused")]);
+    let exception = |expires: &str| {
+        format!(
+            "[[exception]]\nid = \"CVE-1\"\npackage = \"x\"\nowner = \"ann\"\nreason = \"y\"\nexpires = \"{expires}\"\n"
+        )
+    };
+    checkout.write("docker/policy/exceptions.toml", &exception("2020-01-01"));
+    let ended = checkout.gate("scan");
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    assert!(has(
+        &checkout.checks("excused", "scan"),
+        "expired exception: violated"
+    ));
+    checkout.write("docker/policy/exceptions.toml", &exception("soon"));
+    let ended = checkout.run(&["scan"]);
+    assert_eq!(ended.code, Some(2), "{}", ended.said());
+    assert!(
+        ended.stderr.contains("docker/policy/exceptions.toml: "),
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stderr.contains("expires"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_service_that_ignores_sigterm_passes_the_rest_of_its_boot() {
     let checkout = Checkout::new(vec![Fixture::new("deaf")]);
     let ended = checkout.gate("boot");
