@@ -1,6 +1,7 @@
 //! `cargo xtask`: parses the arguments, dispatches, and ends with the run's exit code. Nothing else ends the
 //! process.
 
+mod archive;
 mod bases;
 mod bench;
 mod build;

@@ -1,14 +1,11 @@
 //! The size gate: an image's layers, unpacked and compressed, against the service's budget.
 //! *Compressed* is the sum of the layer blobs in the manifest, *unpacked* that of the uncompressed layers.
 
-use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-use flate2::read::GzDecoder;
-use serde::Deserialize;
+use anyhow::Result;
 
+use crate::archive;
 use crate::build::Built;
 use crate::engine::Engine;
 use crate::evidence::Subject;
@@ -77,94 +74,22 @@ pub fn mb(bytes: u64) -> String {
     format!("{:.2} MB", bytes as f64 / 1e6)
 }
 
-#[derive(Deserialize)]
-struct Manifest {
-    layers: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-struct Descriptor {
-    digest: String,
-    #[serde(rename = "mediaType")]
-    media_type: String,
-    size: u64,
-}
-
 /// Measures an OCI archive: the manifest of `digest` and its layers.
 ///
 /// # Errors
 /// An archive without that manifest or one of its layers, or a layer that cannot be unpacked.
-fn measure(archive: &Path, digest: &str) -> Result<Sizes> {
-    let manifest: Manifest = {
-        let bytes = blob(archive, digest)?;
-        serde_json::from_slice(&bytes).with_context(|| format!("the manifest {digest} is not one"))?
-    };
-    let mut unpacked = unpacked_sizes(archive, &manifest.layers)?;
+fn measure(path: &Path, digest: &str) -> Result<Sizes> {
+    let layers = archive::layers(path, digest)?;
     let mut sizes = Sizes {
         unpacked_bytes: 0,
-        compressed_bytes: 0,
-        layers: manifest.layers.len(),
+        compressed_bytes: layers.iter().map(|layer| layer.size).sum(),
+        layers: layers.len(),
     };
-    for layer in &manifest.layers {
-        sizes.compressed_bytes += layer.size;
-        sizes.unpacked_bytes += unpacked
-            .remove(&layer.digest)
-            .with_context(|| format!("the archive holds no layer {}", layer.digest))?;
-    }
+    archive::unpack(path, &layers, |layer| {
+        sizes.unpacked_bytes += std::io::copy(layer, &mut std::io::sink())?;
+        Ok(())
+    })?;
     Ok(sizes)
-}
-
-fn blob_path(digest: &str) -> String {
-    format!("blobs/{}", digest.replace(':', "/"))
-}
-
-fn blob(archive: &Path, digest: &str) -> Result<Vec<u8>> {
-    let mut tar = open(archive)?;
-    for entry in tar.entries().context("the archive cannot be read")? {
-        let mut entry = entry.context("the archive is cut off")?;
-        if entry.path()?.to_string_lossy() == blob_path(digest) {
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes)?;
-            return Ok(bytes);
-        }
-    }
-    bail!("the archive holds no {digest}: not an OCI layout (is the containerd image store on?)")
-}
-
-fn unpacked_sizes(archive: &Path, layers: &[Descriptor]) -> Result<BTreeMap<String, u64>> {
-    let wanted: BTreeMap<String, &Descriptor> = layers
-        .iter()
-        .map(|layer| (blob_path(&layer.digest), layer))
-        .collect();
-    let mut sizes = BTreeMap::new();
-    let mut tar = open(archive)?;
-    for entry in tar.entries().context("the archive cannot be read")? {
-        let entry = entry.context("the archive is cut off")?;
-        let path = entry.path()?.to_string_lossy().into_owned();
-        let Some(layer) = wanted.get(&path) else { continue };
-        let mut counter = std::io::sink();
-        let size = if layer.media_type.ends_with("gzip") {
-            std::io::copy(&mut GzDecoder::new(entry), &mut counter)
-        } else if layer.media_type.ends_with("tar") {
-            std::io::copy(&mut { entry }, &mut counter)
-        } else {
-            bail!(
-                "the layer {} is packed as {}, which is not known here",
-                layer.digest,
-                layer.media_type
-            )
-        };
-        sizes.insert(
-            layer.digest.clone(),
-            size.with_context(|| format!("{} cannot be unpacked", layer.digest))?,
-        );
-    }
-    Ok(sizes)
-}
-
-fn open(archive: &Path) -> Result<tar::Archive<std::fs::File>> {
-    let file = std::fs::File::open(archive).with_context(|| format!("cannot open {}", archive.display()))?;
-    Ok(tar::Archive::new(file))
 }
 
 #[cfg(test)]

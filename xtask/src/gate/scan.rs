@@ -3,6 +3,7 @@
 
 mod configuration;
 mod exceptions;
+mod files;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -241,6 +242,7 @@ fn judge(scanner: &Scanner, image: &Built, seen: &Seen) -> Record {
         crates(&seen.crates, &service.crates, &service.build_crates),
         vulnerabilities(&seen.report, scanner, jiff::Timestamp::now()),
         secrets(&seen.report),
+        files::judge(&seen.odd_files),
         configuration::judge(&image.env, &image.labels),
         scanner.exceptions.judge(today()),
         misconfigurations(&seen.report, &scanner.policy),
@@ -285,6 +287,7 @@ pub fn unused_exceptions(scanner: &Scanner, records: &mut [Record]) -> bool {
 struct Seen {
     report: Report,
     crates: BTreeSet<String>,
+    odd_files: Vec<String>,
 }
 
 /// Runs Trivy. Crates come from the report where there is a database; without one, from a bill of materials.
@@ -322,7 +325,13 @@ async fn look(
         .results
         .iter_mut()
         .for_each(|result| result.packages.clear());
-    Ok(Seen { report, crates })
+    let (archive, digest) = (archive.clone(), image.digest.clone());
+    let odd_files = tokio::task::spawn_blocking(move || files::odd(&archive, &digest)).await??;
+    Ok(Seen {
+        report,
+        crates,
+        odd_files,
+    })
 }
 
 /// The text of a report that this very call has written.

@@ -76,6 +76,42 @@ fn a_secret_in_the_configuration_is_violated_and_not_repeated() {
 }
 
 #[test]
+fn a_setuid_program_a_package_manager_and_a_file_that_all_may_write_are_named() {
+    let odd = [
+        (
+            "odd-setuid",
+            "--chmod=4755 bin/fixture /su",
+            "/su runs as its owner or group",
+        ),
+        (
+            "odd-manager",
+            "--chmod=755 bin/fixture /usr/bin/apt-get",
+            "/usr/bin/apt-get is a package manager",
+        ),
+        (
+            "odd-open",
+            "--chmod=666 bin/fixture /etc/passwd",
+            "/etc/passwd may be written by everybody",
+        ),
+    ];
+    let checkout = Checkout::new(odd.iter().map(|(name, _, _)| Fixture::new(name)).collect());
+    for (name, copy, _) in odd {
+        let path = format!("docker/Dockerfile.{name}");
+        let text = std::fs::read_to_string(checkout.path(&path)).unwrap();
+        checkout.write(
+            &path,
+            &text.replace("COPY --link bin", &format!("COPY {copy}\nCOPY --link bin")),
+        );
+    }
+    let ended = checkout.gate("scan");
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    for (name, _, word) in odd {
+        assert!(has(&checkout.checks(name, "scan"), "files: violated"), "{name}");
+        assert!(checkout.report().to_string().contains(word), "{word}");
+    }
+}
+
+#[test]
 fn an_exception_that_has_ended_fails_the_scan_and_a_faulty_one_is_named() {
     let checkout = Checkout::new(vec![Fixture::new("excused")]);
     let exception = |expires: &str| {
