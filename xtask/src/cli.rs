@@ -41,7 +41,7 @@ pub enum Command {
     /// Trivy on the built images: crates, vulnerabilities, secrets, misconfigurations
     Scan(RunOptions),
     /// Size of the built images against their budgets
-    Budget(RunOptions),
+    Budget(BudgetOptions),
     /// Boot each built image under the constraints of production
     Boot(RunOptions),
     /// The compose stack over the built images: every edge, every refusal, a story, a lost store
@@ -113,6 +113,20 @@ pub struct RunOptions {
     /// Where verdicts of earlier runs are kept [default: ~/.cache/horme/results]
     #[arg(long, value_name = "DIR", env = "HORME_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
+
+    /// Set by `budget --accept`.
+    #[arg(skip)]
+    pub accept: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BudgetOptions {
+    #[command(flatten)]
+    pub run: RunOptions,
+
+    /// Move reports/baseline.json to the sizes that are measured now
+    #[arg(long)]
+    pub accept: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -15,7 +15,13 @@ pub async fn dispatch(command: Command) -> Result<Exit> {
         Command::Build(options) => run("build", options, &[Gate::Build]).await,
         Command::Lint(options) => run("lint", options, &[Gate::Lint]).await,
         Command::Scan(options) => run("scan", options, &[Gate::Scan]).await,
-        Command::Budget(options) => run("budget", options, &[Gate::Budget]).await,
+        Command::Budget(options) => {
+            let run_options = RunOptions {
+                accept: options.accept,
+                ..options.run
+            };
+            run("budget", run_options, &[Gate::Budget]).await
+        }
         Command::Boot(options) => run("boot", options, &[Gate::Boot]).await,
         Command::Network(options) => run("network", options, &[Gate::Network]).await,
         Command::Setup(options) => provision(options).await,
@@ -52,7 +58,7 @@ async fn show_plan(options: RunOptions) -> Result<Exit> {
     let context = context(options)?;
     let catalogue = planning::read_catalogue(&context).await?;
     let (plan, words) = planning::work_out(&context, &catalogue, &Gate::ALL).await?;
-    let forecast = pipeline::forecast(&context, &plan).await?;
+    let forecast = pipeline::forecast(&context, &catalogue, &plan).await?;
     report::say(&match context.options.format {
         Format::Human => plan::describe(&plan, &words, &forecast),
         Format::Json => serde_json::to_string_pretty(&plan)?,

@@ -7,12 +7,13 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::OnceCell;
 
 use crate::build::{self, Built};
-use crate::catalogue::Service;
+use crate::catalogue::{Catalogue, Service};
 use crate::cleaning;
 use crate::context::Context;
 use crate::engine::{Engine, Lease};
 use crate::evidence::{self, Subject};
 use crate::exit::Exit;
+use crate::gate::budget::baseline::Baseline;
 use crate::gate::{self, boot, budget, lint, network, scan};
 use crate::plan::Plan;
 use crate::planning;
@@ -69,6 +70,12 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
     let plan = &*said.plan.insert(plan);
     // A faulty policy or database is told before it costs a build.
     let settings = scan::Settings::read(context)?;
+    let baseline = Baseline::read(
+        &context.root,
+        &catalogue,
+        plan.bases.origin,
+        context.options.accept,
+    )?;
     // What must be there: provisioned with --setup; otherwise an engine at least, to ask what stands already.
     let engine = engine(context, plan).await?;
     said.environment = facts(&engine, &settings);
@@ -81,7 +88,7 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
     words.iter().for_each(|word| board.note(word));
     said.notes = words;
     skipped(plan, &board, &mut said.records);
-    let mut run = Run::new(context, &engine, plan, &settings, &board);
+    let mut run = Run::new(context, &engine, plan, &settings, &baseline, &board);
     run.stores = engine.ids(plan.bases.images.values().map(String::as_str)).await?;
     // What earlier runs built and found.
     let standing = run.standing().await?;
@@ -90,6 +97,9 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
     } else {
         run.looks(&settings, standing, &mut said.records).await
     };
+    if context.options.accept && ended.is_ok() {
+        accept(context, plan, &baseline, &said.records)?;
+    }
     for word in context.cache.words() {
         board.note(&word);
         said.notes.push(word);
@@ -136,6 +146,7 @@ struct Run<'a> {
     engine: &'a Engine,
     plan: &'a Plan,
     board: &'a Board,
+    baseline: &'a Baseline,
     /// `None` while there is no scanner, or where no scan was asked for.
     scanner: Option<scan::Scanner>,
     /// Every service that has an image, for compose entries that have none.
@@ -150,6 +161,7 @@ impl<'a> Run<'a> {
         engine: &'a Engine,
         plan: &'a Plan,
         settings: &scan::Settings,
+        baseline: &'a Baseline,
         board: &'a Board,
     ) -> Self {
         let planned = plan.images.iter().map(|image| image.service.name.as_str());
@@ -158,6 +170,7 @@ impl<'a> Run<'a> {
             engine,
             plan,
             board,
+            baseline,
             scanner: None,
             known: planned.chain(plan.left_out.iter().map(String::as_str)).collect(),
             stores: BTreeMap::new(),
@@ -217,7 +230,7 @@ impl<'a> Run<'a> {
                 .scanner
                 .as_ref()
                 .is_some_and(|scanner| scanner.knows(self.context, image)),
-            Gate::Budget => known(&budget::subject(image)),
+            Gate::Budget => known(&budget::subject(image, self.baseline)),
             Gate::Boot => known(&self.boot_subject(image)),
             Gate::Network => {
                 standing.len() == self.plan.images.len()
@@ -278,8 +291,8 @@ impl<'a> Run<'a> {
         // All gates of an image run, even if one fails.
         let judged: Vec<&Built> = images.iter().filter(|image| !image.plan.support).collect();
         if self.wants(Gate::Budget) {
-            let subject = |image: &Built| Some(budget::subject(image));
-            let look = |image| budget::check(self.engine, image);
+            let subject = |image: &Built| Some(budget::subject(image, self.baseline));
+            let look = |image| budget::check(self.engine, image, self.baseline);
             records.extend(self.each(&judged, Gate::Budget, subject, look).await);
         }
         if let Some(scanner) = &self.scanner {
@@ -435,13 +448,18 @@ impl<'a> Run<'a> {
 ///
 /// # Errors
 /// Exit 2: a faulty policy or database.
-pub async fn forecast(context: &Context, plan: &Plan) -> Result<Vec<(String, Vec<(Gate, bool)>)>> {
+pub async fn forecast(
+    context: &Context,
+    catalogue: &Catalogue,
+    plan: &Plan,
+) -> Result<Vec<(String, Vec<(Gate, bool)>)>> {
     let settings = scan::Settings::read(context)?;
+    let baseline = Baseline::read(&context.root, catalogue, plan.bases.origin, false)?;
     let Ok(engine) = Engine::connect().await else {
         return Ok(Vec::new());
     };
     let board = Board::silent();
-    let mut run = Run::new(context, &engine, plan, &settings, &board);
+    let mut run = Run::new(context, &engine, plan, &settings, &baseline, &board);
     run.stores = engine.ids(plan.bases.images.values().map(String::as_str)).await?;
     let proven: Vec<Built> = plan
         .images
@@ -457,6 +475,18 @@ pub async fn forecast(context: &Context, plan: &Plan) -> Result<Vec<(String, Vec
         (service.name.clone(), gates.collect())
     });
     Ok(of.collect())
+}
+
+/// Moves the baseline to the sizes that this run measured.
+fn accept(context: &Context, plan: &Plan, baseline: &Baseline, records: &[Record]) -> Result<()> {
+    let names = plan
+        .judged()
+        .map(|image| (image.service.name.as_str(), image.service.image.as_str()));
+    let sizes = budget::measured(records, &names.collect());
+    let count = sizes.len();
+    baseline.accept(&context.root, sizes)?;
+    report::complain(&format!("reports/baseline.json: {count} accepted, commit it"));
+    Ok(())
 }
 
 fn skipped(plan: &Plan, board: &Board, records: &mut Vec<Record>) {

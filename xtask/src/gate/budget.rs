@@ -1,15 +1,20 @@
 //! The size gate: an image's layers, unpacked and compressed, against the service's budget.
 //! *Compressed* is the sum of the layer blobs in the manifest, *unpacked* that of the uncompressed layers.
 
+pub mod baseline;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
+use serde_json::json;
 
 use crate::archive;
 use crate::build::Built;
 use crate::engine::Engine;
 use crate::evidence::Subject;
 use crate::verdict::{Check, Gate, Record};
+use baseline::{Accepted, Baseline};
 
 /// Sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,30 +25,39 @@ pub struct Sizes {
 }
 
 /// What the verdict on one image is true of.
-pub fn subject(image: &Built) -> Subject {
+pub fn subject(image: &Built, baseline: &Baseline) -> Subject {
     let service = &image.plan.service;
     let digest = [(service.name.clone(), image.digest.clone())];
-    Subject::new(
-        Gate::Budget,
-        &service.name,
-        digest,
-        service.budget_bytes.into(),
-        Vec::new(),
-    )
+    let settings = json!([service.budget_bytes, baseline.settings(&service.image)]);
+    Subject::new(Gate::Budget, &service.name, digest, settings, Vec::new())
 }
 
 /// Judges one image by its archive.
-pub async fn check(engine: &Engine, image: &Built) -> Result<Record> {
+pub async fn check(engine: &Engine, image: &Built, baseline: &Baseline) -> Result<Record> {
     let (archive, digest) = (image.export(engine).await?.clone(), image.digest.clone());
     let sizes = tokio::task::spawn_blocking(move || measure(&archive, &digest)).await??;
-    Ok(judge(
-        &image.plan.service.name,
-        sizes,
-        image.plan.service.budget_bytes,
-    ))
+    let service = &image.plan.service;
+    let growth = baseline.judge(&service.image, sizes);
+    Ok(judge(&service.name, sizes, service.budget_bytes, growth))
 }
 
-fn judge(service: &str, sizes: Sizes, budget_bytes: u64) -> Record {
+/// The sizes in the verdicts of a run, by image name: what `--accept` accepts.
+pub fn measured(records: &[Record], image_of: &BTreeMap<&str, &str>) -> BTreeMap<String, Accepted> {
+    let sizes = records
+        .iter()
+        .filter(|record| record.gate == Gate::Budget)
+        .filter_map(|record| {
+            let bytes = |name: &str| record.figures.get(name)?.as_u64();
+            let accepted = Accepted {
+                unpacked_bytes: bytes("unpacked_bytes")?,
+                compressed_bytes: bytes("compressed_bytes")?,
+            };
+            Some(((*image_of.get(record.service.as_str())?).to_owned(), accepted))
+        });
+    sizes.collect()
+}
+
+fn judge(service: &str, sizes: Sizes, budget_bytes: u64, growth: Option<Check>) -> Record {
     let shown = format!("{} of {}", mb(sizes.unpacked_bytes), mb(budget_bytes));
     let check = if sizes.unpacked_bytes <= budget_bytes {
         Check::passed(
@@ -62,7 +76,8 @@ fn judge(service: &str, sizes: Sizes, budget_bytes: u64) -> Record {
             "make it smaller, or raise image.budget in the service's Cargo.toml where the growth is worth it",
         )
     };
-    Record::from_checks(service, Gate::Budget, vec![check], shown)
+    let checks = std::iter::once(check).chain(growth).collect();
+    Record::from_checks(service, Gate::Budget, checks, shown)
         .figure("unpacked_bytes", sizes.unpacked_bytes)
         .figure("compressed_bytes", sizes.compressed_bytes)
         .figure("budget_bytes", budget_bytes)
@@ -144,12 +159,12 @@ mod tests {
             compressed_bytes: 6_000_000,
             layers: 2,
         };
-        let record = judge("gateway", sizes, 16_000_000);
+        let record = judge("gateway", sizes, 16_000_000, None);
         assert_eq!(record.outcome, Outcome::Violated);
         assert_eq!(
             record.reason,
             "over budget: 17.00 MB unpacked, 1.00 MB over the budget of 16.00 MB"
         );
-        assert_eq!(judge("gateway", sizes, 17_000_000).outcome, Outcome::Passed);
+        assert_eq!(judge("gateway", sizes, 17_000_000, None).outcome, Outcome::Passed);
     }
 }

@@ -28,6 +28,49 @@ fn over_budget_is_violated() {
 }
 
 #[test]
+fn growth_beyond_what_is_allowed_is_violated_until_it_is_accepted() {
+    let checkout = Checkout::new(vec![Fixture::new("grown")]);
+    let accepted = checkout.run(&["build"]);
+    assert_eq!(accepted.code, Some(0), "{}", accepted.said());
+    let accepted = checkout.run(&["budget", "--accept"]);
+    assert_eq!(accepted.code, Some(0), "{}", accepted.said());
+    assert!(
+        accepted.stderr.contains("reports/baseline.json: 1 accepted"),
+        "{}",
+        accepted.said()
+    );
+    checkout.extend_binary(&[7; 400_000]);
+    let grown = checkout.gate("budget");
+    assert_eq!(grown.code, Some(1), "{}", grown.said());
+    assert!(has(&checkout.checks("grown", "budget"), "growth: violated"));
+    assert!(
+        grown.stdout.contains("cargo xtask budget --accept"),
+        "{}",
+        grown.stdout
+    );
+    assert_eq!(checkout.run(&["budget", "--accept"]).code, Some(0));
+    assert_eq!(checkout.run(&["budget"]).code, Some(0));
+    checkout.write(
+        "reports/baseline.json",
+        r#"{"local": {"horme-gone": {"unpacked_bytes": 1, "compressed_bytes": 1}}}"#,
+    );
+    let stale = checkout.run(&["budget"]);
+    assert_eq!(stale.code, Some(2), "{}", stale.said());
+    assert!(
+        stale
+            .stderr
+            .contains("no service has the image 'horme-gone' any more"),
+        "{}",
+        stale.stderr
+    );
+    assert!(
+        stale.stderr.contains("hint: delete reports/baseline.json"),
+        "{}",
+        stale.stderr
+    );
+}
+
+#[test]
 fn a_root_user_fails_lint_and_boot() {
     let checkout = Checkout::new(vec![Fixture {
         user: "",
