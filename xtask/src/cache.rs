@@ -70,16 +70,8 @@ impl Cache {
     /// `$XDG_CACHE_HOME/horme/results`, or the same under `~/.cache`; without a home, below the checkout's own
     /// `target`, where nobody else writes.
     pub fn default_dir(root: &Path) -> PathBuf {
-        let absolute = |name: &str| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
-        let home = || absolute("HOME").map(|home| home.join(".cache"));
-        let base = absolute("XDG_CACHE_HOME")
-            .or_else(home)
-            .unwrap_or_else(|| root.join("target"));
-        base.join("horme/results")
+        let folder = user_folder().unwrap_or_else(|| root.join("target/horme"));
+        folder.join("results")
     }
 
     /// What is kept of `kind` (a folder's name) about exactly this subject.
@@ -185,6 +177,17 @@ impl Cache {
             words.push(word);
         }
     }
+}
+
+/// Our folder among the user's caches: `$XDG_CACHE_HOME/horme`, or the same under `~/.cache`.
+pub fn user_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    Some(cache?.join("horme"))
 }
 
 /// Writes a file so that nobody ever reads half of it.

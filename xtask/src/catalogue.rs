@@ -49,10 +49,10 @@ pub struct Service {
 }
 
 impl Service {
-    /// Whether a path, relative to the root, lies in what the image is made from.
+    /// Whether a path, relative to the root, lies in a folder that the image is made from.
     pub fn holds(&self, path: &Path) -> bool {
         let mut folders = self.source_dirs.iter().chain(&self.copied);
-        path == self.dockerfile() || folders.any(|folder| path.starts_with(folder))
+        folders.any(|folder| path.starts_with(folder))
     }
 
     pub fn dockerfile(&self) -> PathBuf {

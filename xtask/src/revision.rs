@@ -201,7 +201,7 @@ impl History<'_> {
                 .iter()
                 .any(|path| is_input(service, &self.checkout.ignore, path));
             let parent = commit.parents.get(index);
-            let shared = touched.iter().any(is_shared);
+            let shared = touched.iter().any(|path| is_shared(path));
             let differs = own || (shared && self.part_differs(&commit.id, parent, closure).await?);
             if !differs {
                 return Ok(false);
@@ -243,7 +243,7 @@ impl History<'_> {
         {
             return Ok(true);
         }
-        if !differing.iter().any(is_shared) {
+        if !differing.iter().any(|path| is_shared(path)) {
             return Ok(false);
         }
         let closure = service.closure();
@@ -252,11 +252,10 @@ impl History<'_> {
     }
 }
 
-fn is_shared(path: &PathBuf) -> bool {
+fn is_shared(path: &Path) -> bool {
     path == Path::new(LOCK) || path == Path::new(MANIFEST)
 }
 
 fn is_input(service: &Service, ignore: &Ignore, path: &Path) -> bool {
-    path == service.dockerfile()
-        || (service.holds(path) && !is_shared(&path.to_owned()) && !ignore.leaves_out(path))
+    path == service.dockerfile() || (service.holds(path) && !is_shared(path) && !ignore.leaves_out(path))
 }

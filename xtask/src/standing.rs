@@ -129,24 +129,21 @@ async fn look(
 ) -> Result<(Option<Built>, Option<String>)> {
     let proof = proof(context, image).filter(|proof| proof.value.bases == *bases);
     let (name, tag) = (&image.service.image, key_tag(&image.key));
+    let reference = format!("{name}:{tag}");
+    let is_proven = |facts: &ImageFacts| proof.as_ref().is_some_and(|proof| facts.id == proof.value.digest);
+    let mut here = engine.image(&reference).await?.filter(is_proven);
     let mut word = None;
-    if let Some(from) = context.options.from.as_ref().filter(|_| engine.containerd_store) {
-        let here = engine.image(&format!("{name}:{tag}")).await?;
-        let proven = |proof: &&Kept<Proof>| here.as_ref().is_some_and(|facts| facts.id == proof.value.digest);
-        if proof.as_ref().filter(proven).is_none() {
-            let offer = format!("{}/{name}", from.trim_end_matches('/'));
-            word = fetch(context, engine, image, &offer, proof.as_ref()).await.err();
-        }
+    let from = context.options.from.as_ref().filter(|_| engine.containerd_store);
+    if let (None, Some(from)) = (&here, from) {
+        let offer = format!("{}/{name}", from.trim_end_matches('/'));
+        word = fetch(context, engine, image, &offer, proof.as_ref()).await.err();
+        here = engine.image(&reference).await?.filter(is_proven);
     }
-    let Some(proof) = proof else {
-        return Ok((None, word));
-    };
-    let facts = engine.image(&format!("{name}:{tag}")).await?;
-    let Some(facts) = facts.filter(|facts| facts.id == proof.value.digest) else {
+    let (Some(proof), Some(facts)) = (&proof, here) else {
         return Ok((None, word));
     };
     engine.tag(&facts.id, name, "latest").await?;
-    Ok((Some(Built::new(context, image, facts, origin(&proof))), word))
+    Ok((Some(Built::new(context, image, facts, origin(proof))), word))
 }
 
 /// Takes an image from a registry by the digest that we recorded. The error is a word for the reader: nothing

@@ -238,13 +238,14 @@ pub async fn check(
 
 fn judge(scanner: &Scanner, image: &Built, seen: &Seen) -> Record {
     let service = &image.plan.service;
+    let now = jiff::Timestamp::now();
     let checks = vec![
         crates(&seen.crates, &service.crates, &service.build_crates),
-        vulnerabilities(&seen.report, scanner, jiff::Timestamp::now()),
+        vulnerabilities(&seen.report, scanner, now),
         secrets(&seen.report),
         files::judge(&seen.odd_files),
         configuration::judge(&image.env, &image.labels),
-        scanner.exceptions.judge(today()),
+        scanner.exceptions.judge(day(now)),
         misconfigurations(&seen.report, &scanner.policy),
     ];
     let reason = format!("{} crates, nothing found", service.crates.len());
@@ -259,8 +260,9 @@ fn judge(scanner: &Scanner, image: &Built, seen: &Seen) -> Record {
     record
 }
 
-fn today() -> jiff::civil::Date {
-    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()
+/// The day, in UTC.
+fn day(now: jiff::Timestamp) -> jiff::civil::Date {
+    now.to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
 /// Adds an exception that no image needed to the verdicts that it concerns: all of them. To be asked once every
@@ -408,7 +410,7 @@ fn vulnerabilities(report: &Report, scanner: &Scanner, now: jiff::Timestamp) -> 
         ));
     };
     let all = report.results.iter().flat_map(|result| &result.vulnerabilities);
-    let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let today = day(now);
     let counts = |found: &&Vulnerability| {
         !found.fixed_version.is_empty()
             && scanner.policy.fail_severities.contains(&found.severity)

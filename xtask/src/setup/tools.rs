@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::packages;
 use super::version::{self, Version};
+use crate::cache;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::process::{self, Call};
@@ -105,15 +106,8 @@ pub(super) async fn fetch_database(context: &Context) -> Result<()> {
 
 /// `$XDG_CACHE_HOME/horme/tools`, or the same under `~/.cache`.
 fn folder() -> Result<PathBuf> {
-    let absolute = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
-    Ok(cache
-        .context("neither XDG_CACHE_HOME nor HOME names a folder")?
-        .join("horme/tools"))
+    let folder = cache::user_folder().context("neither XDG_CACHE_HOME nor HOME names a folder")?;
+    Ok(folder.join("tools"))
 }
 
 /// Fetches the scanner through npm, checks it, and unpacks it where `upx-ucl` can be had.

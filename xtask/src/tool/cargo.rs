@@ -8,27 +8,27 @@ use crate::process::Call;
 
 /// `cargo metadata` of the services' workspace, for the platform that images are built for.
 pub fn metadata(root: &Path) -> Call {
-    let manifest = root.join("Cargo.toml").into_os_string();
-    let argv = [
-        "cargo",
+    let words = [
         "metadata",
         "--format-version=1",
         "--locked",
         "--filter-platform",
         TARGET,
     ];
-    Call::new(
-        argv.map(Into::into)
-            .into_iter()
-            .chain(["--manifest-path".into(), manifest]),
-    )
-    .deadline_s(300)
+    cargo(root, &words).deadline_s(300)
+}
+
+/// cargo about the services' workspace, from whatever folder.
+fn cargo(root: &Path, words: &[&str]) -> Call {
+    let manifest = root.join("Cargo.toml").into_os_string();
+    let argv = std::iter::once("cargo").chain(words.iter().copied());
+    let argv = argv.chain(["--manifest-path"]).map(Into::into);
+    Call::new(argv.chain([manifest]))
 }
 
 /// Prints every crate of the services' workspace with the features that a build of all members turns on: unlike
 /// [`metadata`], without those that tests alone ask for.
 pub fn features(root: &Path) -> Call {
-    let manifest = root.join("Cargo.toml").into_os_string();
     let words = [
         "tree",
         "--workspace",
@@ -37,10 +37,12 @@ pub fn features(root: &Path) -> Call {
         "normal,build",
         "--target",
         TARGET,
+        "--prefix",
+        "none",
+        "--format",
+        "{p}|{f}",
     ];
-    let form = ["--prefix", "none", "--format", "{p}|{f}", "--manifest-path"];
-    let argv = std::iter::once("cargo").chain(words).chain(form).map(Into::into);
-    Call::new(argv.chain([manifest])).deadline_s(300)
+    cargo(root, &words).deadline_s(300)
 }
 
 /// The answer to [`features`]: `name version` -> features, separated by spaces. A crate that is built twice, for
@@ -68,9 +70,7 @@ pub fn parse_features(stdout: &str) -> BTreeMap<String, String> {
 
 /// Locks the workspace's own members, and lets everything else be as it is.
 pub fn lock_members(root: &Path) -> Call {
-    let manifest = root.join("Cargo.toml").into_os_string();
-    let argv = ["cargo", "update", "--workspace", "--offline", "--manifest-path"];
-    Call::new(argv.map(Into::into).into_iter().chain([manifest])).deadline_s(120)
+    cargo(root, &["update", "--workspace", "--offline"]).deadline_s(120)
 }
 
 /// What the closing lines of test binaries add up to.
