@@ -98,6 +98,34 @@ fn a_stand_alone_build_gives_the_digest_of_the_joint_one() {
 }
 
 #[test]
+fn another_image_under_the_name_of_a_key_is_not_taken_for_the_one_that_was_built() {
+    let checkout = Checkout::new(vec![Fixture::new("usurped"), Fixture::new("usurper")]);
+    assert_eq!(checkout.run(&["build"]).code, Some(0));
+    let digest = || {
+        let report = checkout.report();
+        let mut digests = report["digests"].as_array().unwrap().iter();
+        digests.find(|pair| pair[0] == "usurped").unwrap()[1].clone()
+    };
+    let built = digest();
+    let plan = checkout.run(&["plan", "--format", "json"]);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    let key = plan["images"][0]["key"].as_str().unwrap();
+    let name = format!("horme-test-usurped:key-{}", &key[..32]);
+    docker(&["tag", "horme-test-usurper:latest", &name]);
+    let again = checkout.run(&["build"]);
+    assert_eq!(again.code, Some(0), "{}", again.said());
+    assert_eq!(
+        checkout
+            .origins("build")
+            .iter()
+            .filter(|origin| *origin == "fresh")
+            .count(),
+        1
+    );
+    assert_eq!(digest(), built);
+}
+
+#[test]
 fn what_was_violated_is_looked_at_again() {
     let checkout = Checkout::new(vec![Fixture {
         budget: "10 kB",
