@@ -1,6 +1,7 @@
 //! The order of a run: one line and one comment a step. No step knows the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use anyhow::Result;
 use futures_util::{StreamExt, stream};
@@ -9,6 +10,7 @@ use tokio::sync::OnceCell;
 use crate::build::{self, Built};
 use crate::catalogue::{Catalogue, Service};
 use crate::cleaning;
+use crate::cli::Format;
 use crate::context::Context;
 use crate::engine::{Engine, Lease};
 use crate::evidence::{self, Subject};
@@ -34,7 +36,7 @@ const SIDE_BY_SIDE: usize = 2;
 pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exit> {
     context.create_run_dir()?;
     let mut said = Said::default();
-    let ended = steps(context, gates, &mut said).await;
+    let ended = steps(context, gates, &mut said, Board::new).await;
     let mut exit = exit_of(&said.records, context.options.strict);
     if let Err(error) = &ended {
         exit = exit.worst(crate::exit::explain(error).0);
@@ -63,7 +65,20 @@ struct Said {
     notes: Vec<String>,
 }
 
-async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()> {
+/// The verdicts of a run that nobody watches, and what ended it early where something did.
+pub async fn judge(context: &Context, gates: &[Gate]) -> Result<(Vec<Record>, Option<anyhow::Error>)> {
+    context.create_run_dir()?;
+    let mut said = Said::default();
+    let ended = steps(context, gates, &mut said, |_, _, _| Board::silent()).await;
+    Ok((said.records, ended.err()))
+}
+
+async fn steps(
+    context: &Context,
+    gates: &[Gate],
+    said: &mut Said,
+    board: impl FnOnce(Format, &[String], Instant) -> Board,
+) -> Result<()> {
     // What is to be done: the catalogue, the bases, every detail of every image.
     let catalogue = planning::read_catalogue(context).await?;
     let (plan, words) = planning::work_out(context, &catalogue, gates).await?;
@@ -84,7 +99,7 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
         .iter()
         .map(|service| service.name.clone())
         .collect();
-    let board = Board::new(context.options.format, &names, context.started);
+    let board = board(context.options.format, &names, context.started);
     words.iter().for_each(|word| board.note(word));
     said.notes = words;
     skipped(plan, &board, &mut said.records);
