@@ -1,0 +1,38 @@
+//! Scanners and verdicts for the tests of the gate's parts.
+
+use super::Scanner;
+use super::database::Database;
+use super::exceptions::Exceptions;
+use super::policy::{DatabasePolicy, Policy};
+use crate::verdict::{Check, Gate, Record};
+
+/// A scanner whose database is so many days old, or that has none.
+pub fn scanner(days_old: Option<i64>, database: DatabasePolicy) -> Scanner {
+    let now = jiff::Timestamp::now();
+    Scanner {
+        trivy: "trivy".into(),
+        policy: Policy {
+            database,
+            database_max_age_days: 7,
+            fail_severities: vec!["CRITICAL".into(), "HIGH".into()],
+        },
+        database: days_old.map(|days| Database {
+            dir: "db".into(),
+            sha256: "ab".into(),
+            updated_at: now - jiff::SignedDuration::from_hours(24 * days),
+        }),
+        exceptions: Exceptions::default(),
+    }
+}
+
+/// A scanner with one exception, and a verdict of its scan.
+pub fn excused(records: usize) -> (Scanner, Vec<Record>) {
+    let text = "[[exception]]\nid = \"CVE-1\"\npackage = \"time\"\nowner = \"ann\"\nreason = \"x\"\nexpires = \"2999-01-01\"\n";
+    let mut scanner = scanner(Some(1), DatabasePolicy::Required);
+    scanner.exceptions = Exceptions::parse(text).unwrap();
+    let record = || {
+        let checks = vec![Check::passed("crates", "all seen")];
+        Record::from_checks("frontend", Gate::Scan, checks, "").figure("database_sha256", "ab")
+    };
+    (scanner, (0..records).map(|_| record()).collect())
+}
