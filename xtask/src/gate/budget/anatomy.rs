@@ -77,6 +77,9 @@ pub struct BinaryPart {
     pub other_bytes: u64,
     /// Of what has no symbol: constants, unwinding tables, relocations, headers.
     pub unattributed_bytes: u64,
+    /// The same by section, the largest first; what is of none is left out.
+    #[serde(default)]
+    pub unattributed: Vec<SectionPart>,
     /// Why the crates are not told, where they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crates_absent: Option<String>,
@@ -90,7 +93,30 @@ pub struct CratePart {
     pub data_bytes: u64,
 }
 
+/// What no symbol tells of a section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SectionPart {
+    pub name: String,
+    pub size_bytes: u64,
+}
+
 impl CratePart {
+    pub(super) fn new(name: String) -> Self {
+        CratePart {
+            name,
+            code_bytes: 0,
+            data_bytes: 0,
+        }
+    }
+
+    pub(super) fn bytes_of(&mut self, code: bool) -> &mut u64 {
+        if code {
+            &mut self.code_bytes
+        } else {
+            &mut self.data_bytes
+        }
+    }
+
     pub fn size_bytes(&self) -> u64 {
         self.code_bytes + self.data_bytes
     }

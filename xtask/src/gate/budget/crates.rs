@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SymbolKind, elf};
 
-use super::anatomy::{BinaryPart, CratePart};
+use super::anatomy::{BinaryPart, CratePart, SectionPart};
 use crate::hash;
 
 /// Attributes the bytes of `shipped`, the binary at `path`, by the symbols of `twin`.
@@ -28,33 +28,44 @@ pub fn attribute(path: &str, shipped: &[u8], twin: &[u8]) -> Result<BinaryPart, 
         ..BinaryPart::default()
     };
     let mut crates: BTreeMap<String, CratePart> = BTreeMap::new();
-    let mut attributed = 0;
+    let mut told: BTreeMap<usize, u64> = BTreeMap::new();
     for symbol in symbols(&twin)? {
         match symbol.owner {
             Owner::Crate(name) => {
-                let part = crates.entry(name.clone()).or_insert(CratePart {
-                    name,
-                    code_bytes: 0,
-                    data_bytes: 0,
-                });
-                let bytes = if symbol.is_code {
-                    &mut part.code_bytes
-                } else {
-                    &mut part.data_bytes
-                };
-                *bytes += symbol.bytes;
+                let part = crates.entry(name.clone()).or_insert_with(|| CratePart::new(name));
+                *part.bytes_of(symbol.is_code) += symbol.bytes;
             }
             Owner::Other => binary.other_bytes += symbol.bytes,
             Owner::Nobody => continue,
         }
-        attributed += symbol.bytes;
+        *told.entry(symbol.section).or_default() += symbol.bytes;
     }
-    binary.unattributed_bytes = binary.size_bytes.saturating_sub(attributed);
+    binary.unattributed_bytes = binary.size_bytes.saturating_sub(told.values().sum());
+    binary.unattributed = untold(&ours, &twin, &told);
     binary.crates = crates.into_values().collect();
     binary
         .crates
         .sort_by(|a, b| (b.size_bytes(), &a.name).cmp(&(a.size_bytes(), &b.name)));
     Ok(binary)
+}
+
+/// What no symbol tells of each section that ships. `told`: the twin's section -> bytes.
+fn untold(ours: &object::File, twin: &object::File, told: &BTreeMap<usize, u64>) -> Vec<SectionPart> {
+    let told_by_name = |name: &str| {
+        let section = twin.section_by_name(name);
+        section
+            .and_then(|section| told.get(&section.index().0).copied())
+            .unwrap_or_default()
+    };
+    let stored = ours.sections().filter_map(|section| {
+        let (_, size) = section.file_range()?;
+        let name = section.name().ok()?.to_owned();
+        let size_bytes = size.saturating_sub(told_by_name(&name));
+        (size_bytes > 0).then_some(SectionPart { name, size_bytes })
+    });
+    let mut parts: Vec<SectionPart> = stored.collect();
+    parts.sort_by(|a, b| (b.size_bytes, &a.name).cmp(&(a.size_bytes, &b.name)));
+    parts
 }
 
 /// The first section that is loaded and not the same in both.
@@ -93,41 +104,40 @@ enum Owner {
 struct Symbol {
     owner: Owner,
     is_code: bool,
+    section: usize,
     bytes: u64,
 }
 
 fn symbols(file: &object::File) -> Result<Vec<Symbol>, String> {
-    let mut found: Vec<(u64, u64, bool, &str)> = file
+    let stored = |symbol: &object::Symbol| {
+        let index = symbol.section_index()?;
+        file.section_by_index(index).ok()?.file_range()?;
+        Some(index.0)
+    };
+    let mut found: Vec<_> = file
         .symbols()
         .filter(|symbol| matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data) && symbol.size() > 0)
-        .filter(|symbol| {
-            let section = symbol
-                .section_index()
-                .and_then(|index| file.section_by_index(index).ok());
-            section.is_some_and(|section| section.file_range().is_some())
-        })
-        .map(|symbol| {
-            let is_code = symbol.kind() == SymbolKind::Text;
-            let name = symbol.name().unwrap_or_default();
-            (symbol.address(), symbol.size(), is_code, name)
-        })
+        .filter_map(|symbol| Some((stored(&symbol)?, symbol)))
         .collect();
     if found.is_empty() {
         return Err("the twin has no symbols".to_owned());
     }
     // Several names for one place: the longest stretch counts, and no byte twice.
-    found.sort_by_key(|(address, size, _, name)| (*address, std::cmp::Reverse(*size), *name));
+    found.sort_by_key(|(_, symbol)| {
+        let name = symbol.name().unwrap_or_default().to_owned();
+        (symbol.address(), std::cmp::Reverse(symbol.size()), name)
+    });
     let mut end = 0;
     let mut symbols = Vec::new();
-    for (address, size, is_code, name) in found {
-        let bytes = (address + size).saturating_sub(end.max(address));
-        end = end.max(address + size);
-        let owner = owner(name);
+    for (section, symbol) in found {
+        let (address, beyond) = (symbol.address(), symbol.address() + symbol.size());
         symbols.push(Symbol {
-            owner,
-            is_code,
-            bytes,
+            owner: owner(symbol.name().unwrap_or_default()),
+            is_code: symbol.kind() == SymbolKind::Text,
+            section,
+            bytes: beyond.saturating_sub(end.max(address)),
         });
+        end = end.max(beyond);
     }
     Ok(symbols)
 }
@@ -275,6 +285,12 @@ mod tests {
         );
         let own = binary.crates.iter().find(|part| part.name == "xtask").unwrap();
         assert!(own.code_bytes > 100_000, "{own:?}");
+        let sections: u64 = binary.unattributed.iter().map(|section| section.size_bytes).sum();
+        assert!(
+            sections <= binary.unattributed_bytes && binary.unattributed.len() > 5,
+            "{:?}",
+            binary.unattributed
+        );
         assert!(
             binary
                 .crates
