@@ -229,7 +229,7 @@ impl<'a> Run<'a> {
 
     /// Whether an earlier run's verdict, or its evidence, answers for a gate on a service.
     fn knows(&self, gate: Gate, service: &Service, standing: &[Built]) -> bool {
-        let known = |subject: &Subject| evidence::verdict(self.context, subject).is_some();
+        let known = |subject: &Subject| self.is_known(subject);
         if gate == Gate::Lint {
             return known(&self.lint_subject(service));
         }
@@ -245,13 +245,17 @@ impl<'a> Run<'a> {
                 .scanner
                 .as_ref()
                 .is_some_and(|scanner| scanner.knows(self.context, image)),
-            Gate::Budget => known(&budget::subject(image, self.baseline)),
+            Gate::Budget => known(&self.budget_subject(image)),
             Gate::Boot => known(&self.boot_subject(image)),
             Gate::Network => {
                 standing.len() == self.plan.images.len()
                     && known(&self.parts(standing).subject(&service.name))
             }
         }
+    }
+
+    fn is_known(&self, subject: &Subject) -> bool {
+        evidence::verdict(self.context, subject).is_some()
     }
 
     /// A run that has to look: everything it needs must be there, and nothing of it stays.
@@ -306,8 +310,11 @@ impl<'a> Run<'a> {
         // All gates of an image run, even if one fails.
         let judged: Vec<&Built> = images.iter().filter(|image| !image.plan.support).collect();
         if self.wants(Gate::Budget) {
-            let subject = |image: &Built| Some(budget::subject(image, self.baseline));
-            let look = |image| budget::check(self.engine, image, self.baseline);
+            let subject = |image: &Built| Some(self.budget_subject(image));
+            let unknown = judged.iter().copied();
+            let unknown = unknown.filter(|image| !self.is_known(&self.budget_subject(image)));
+            let twins = budget::twin::Twins::new(self.context, self.plan, unknown);
+            let look = |image| budget::check(self.context, self.engine, image, self.baseline, &twins);
             records.extend(self.each(&judged, Gate::Budget, subject, look).await);
         }
         if let Some(scanner) = &self.scanner {
@@ -334,6 +341,10 @@ impl<'a> Run<'a> {
 
     fn lint_subject(&self, service: &Service) -> Subject {
         lint::subject(self.context, service, &self.known)
+    }
+
+    fn budget_subject(&self, image: &Built) -> Subject {
+        budget::subject(self.context, image, self.baseline)
     }
 
     fn boot_subject(&self, image: &Built) -> Subject {

@@ -1,5 +1,6 @@
 //! The report: one value, several renderers. Written on every path a run can take.
 
+mod bytes;
 pub mod live;
 mod markdown;
 
