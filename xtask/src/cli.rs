@@ -239,6 +239,10 @@ pub struct ReportOptions {
 
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+
+    /// Print the JSON Schema of report.json instead
+    #[arg(long)]
+    pub schema: bool,
 }
 
 #[derive(Debug, Clone, Args)]

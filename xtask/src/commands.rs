@@ -78,6 +78,10 @@ async fn show_plan(options: RunOptions) -> Result<Exit> {
 }
 
 fn show_report(options: &ReportOptions) -> Result<Exit> {
+    if options.schema {
+        report::say(report::schema().trim_end());
+        return Ok(Exit::Passed);
+    }
     let folder = options.run_id.as_deref().unwrap_or("latest");
     let report = report::read(
         &context::find_root()?

@@ -33,6 +33,9 @@ fn a_gate_that_waves_everything_through_is_noticed() {
         let said = String::from_utf8_lossy(&ended.stdout);
         assert_eq!(ended.status.code(), Some(1), "{gate}: {said}");
         assert!(said.contains("FAILED"), "{gate}: {said}");
-        assert!(!said.contains(" 0 held"), "{gate}, and a good fixture still passes: {said}");
+        assert!(
+            !said.contains(" 0 held"),
+            "{gate}, and a good fixture still passes: {said}"
+        );
     }
 }
