@@ -3,6 +3,7 @@
 
 mod binary;
 mod checkout;
+mod database;
 mod fixture;
 mod matrix;
 mod scene;

@@ -33,6 +33,9 @@ impl Checkout {
             let dir = format!("services/{}", fixture.name);
             checkout.put(&format!("{dir}/Cargo.toml"), &fixture.manifest())?;
             checkout.put(&format!("{dir}/src/main.rs"), "fn main() {}\n")?;
+            for (path, text) in &fixture.files {
+                checkout.put(&format!("bin/{}.files/{path}", fixture.name), text)?;
+            }
             if fixture.dockerfile {
                 checkout.put(
                     &format!("docker/Dockerfile.{}", fixture.name),

@@ -38,6 +38,8 @@ pub struct Fixture {
     pub edits: Vec<(&'static str, String)>,
     /// Labels of the image: `name=value`.
     pub labels: Vec<String>,
+    /// Files of the image: path -> text.
+    pub files: Vec<(&'static str, String)>,
 }
 
 impl Fixture {
@@ -59,6 +61,7 @@ impl Fixture {
             dockerfile: true,
             edits: Vec::new(),
             labels: Vec::new(),
+            files: Vec::new(),
         }
     }
 
@@ -104,13 +107,18 @@ impl Fixture {
     }
 
     pub fn image_file(&self) -> String {
+        let copies = self
+            .files
+            .iter()
+            .map(|(path, _)| format!("COPY bin/{}.files/{path} /{path}\n", self.name));
         let labels: Vec<String> = self.labels.iter().map(|label| format!(" {label}")).collect();
         let text = format!(
             "FROM scratch AS dev\nFROM scratch AS ci\nFROM scratch AS prod\nARG IMAGE_VERSION=none\nARG IMAGE_REVISION=none\n\
              LABEL org.opencontainers.image.version=\"$IMAGE_VERSION\" org.opencontainers.image.revision=\"$IMAGE_REVISION\"{labels}\n\
-             ENV MODE={mode} REVISION=$IMAGE_REVISION\nCOPY --link bin/{name} /{name}\n{user}\n\
+             ENV MODE={mode} REVISION=$IMAGE_REVISION\n{copies}COPY --link bin/{name} /{name}\n{user}\n\
              HEALTHCHECK CMD [\"/{name}\", \"probe\", \"--timeout-ms\", \"500\", \"tcp://127.0.0.1:8000\"]\nENTRYPOINT [\"/{name}\"]\n",
             labels = labels.concat(),
+            copies = copies.collect::<String>(),
             name = self.name,
             mode = self.mode,
             user = self.user
