@@ -16,3 +16,4 @@ mod interruption;
 mod network;
 mod reuse;
 mod scaffold;
+mod size;
