@@ -106,30 +106,31 @@ pub fn unpack(
     unpack_each(archive, layers, |_, layer| visit(layer))
 }
 
-/// The same, with each layer's place among `layers`. Layers that are alike are handed over once, as the first.
+/// The same, with the places that each layer has among `layers`: one that is there twice is stored once.
 ///
 /// # Errors
 /// As of [`unpack`].
 pub fn unpack_each(
     archive: &Path,
     layers: &[Layer],
-    mut visit: impl FnMut(usize, &mut dyn Read) -> Result<()>,
+    mut visit: impl FnMut(&[usize], &mut dyn Read) -> Result<()>,
 ) -> Result<()> {
-    let places = layers.iter().enumerate().rev();
-    let mut wanted: BTreeMap<String, (usize, &Layer)> = places
-        .map(|(place, layer)| (blob(&layer.digest), (place, layer)))
-        .collect();
+    let mut wanted: BTreeMap<String, (Vec<usize>, &Layer)> = BTreeMap::new();
+    for (place, layer) in layers.iter().enumerate() {
+        let (places, _) = wanted.entry(blob(&layer.digest)).or_insert((Vec::new(), layer));
+        places.push(place);
+    }
     let mut tar = open(archive)?;
     for entry in tar.entries().context("the archive cannot be read")? {
         let mut entry = entry.context("the archive is cut off")?;
         let path = entry.path()?.to_string_lossy().into_owned();
-        let Some((place, layer)) = wanted.remove(&path) else {
+        let Some((places, layer)) = wanted.remove(&path) else {
             continue;
         };
         let visited = if layer.media_type.ends_with("gzip") {
-            visit(place, &mut GzDecoder::new(entry))
+            visit(&places, &mut GzDecoder::new(entry))
         } else if layer.media_type.ends_with("tar") {
-            visit(place, &mut entry)
+            visit(&places, &mut entry)
         } else {
             bail!(
                 "the layer {} is packed as {}, which is not known here",

@@ -142,12 +142,15 @@ impl Look {
         let mut contents = vec![Vec::new(); layers.len()];
         let mut unpacked = vec![0; layers.len()];
         let mut binary = None;
-        archive::unpack_each(&self.archive, &layers, |place, layer| {
+        archive::unpack_each(&self.archive, &layers, |places, layer| {
             let mut layer = Counted { layer, bytes: 0 };
-            contents[place] = files::read(&mut layer, program.map(String::as_str), &mut binary)?;
+            let content = files::read(&mut layer, program.map(String::as_str), &mut binary)?;
             // A tar's padding is of the layer too.
             std::io::copy(&mut layer, &mut std::io::sink())?;
-            unpacked[place] = layer.bytes;
+            for place in places {
+                contents[*place] = content.clone();
+                unpacked[*place] = layer.bytes;
+            }
             Ok(())
         })?;
         let steps = steps(&configuration, &self.own_words, layers.len());

@@ -17,4 +17,8 @@ mod interruption;
 mod network;
 mod reuse;
 mod scaffold;
+<<<<<<< HEAD
 mod selftest;
+=======
+mod size;
+>>>>>>> wt-size
