@@ -17,8 +17,5 @@ mod interruption;
 mod network;
 mod reuse;
 mod scaffold;
-<<<<<<< HEAD
 mod selftest;
-=======
 mod size;
->>>>>>> wt-size
