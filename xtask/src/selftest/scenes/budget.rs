@@ -41,9 +41,9 @@ pub(super) fn scenes(make: Maker<'_>) -> Vec<Scene> {
                 caught(
                     make.edited(
                         "wasteful",
-                        &[("COPY --link bin", "COPY bin/wasteful /again\nCOPY --link bin")],
+                        &[("COPY --link bin", "COPY bin/wasteful /wasteful\nCOPY --link bin")],
                     ),
-                    violated(Gate::Budget, "wasted bytes", "/again"),
+                    violated(Gate::Budget, "wasted bytes", "/wasteful"),
                 ),
                 caught(
                     fat,
