@@ -17,3 +17,4 @@ mod interruption;
 mod network;
 mod reuse;
 mod scaffold;
+mod scan;
