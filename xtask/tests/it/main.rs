@@ -19,3 +19,4 @@ mod reuse;
 mod scaffold;
 mod selftest;
 mod size;
+mod scan;

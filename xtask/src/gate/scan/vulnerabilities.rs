@@ -1,87 +1,215 @@
-//! Known vulnerabilities in what an image holds. "None" needs a database, and one that is not too old.
+//! Known vulnerabilities in what an image holds, and what policy, exceptions and VEX statements make of each. "None"
+//! needs a database, and one that is not too old.
 
+use std::collections::BTreeSet;
+
+use jiff::civil::Date;
+use serde_json::{Value, json};
+
+use super::Scanner;
 use super::policy::DatabasePolicy;
-use super::{Scanner, day};
+use super::vex::Image;
 use crate::catalogue::plural;
 use crate::tool::trivy::{Report, Vulnerability};
 use crate::verdict::Check;
 
+const NAME: &str = "vulnerabilities";
+
+/// How many findings a line names; all of them are in the report's figures.
+const NAMED: usize = 3;
+
+/// What becomes of a finding.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fate {
+    Fails,
+    /// An exception holds.
+    Excepted,
+    /// A VEX statement says why.
+    Harmless(String),
+    /// Below what policy fails.
+    Reported,
+}
+
+/// Every finding once, the worst first.
+pub fn fates<'r>(
+    report: &'r Report,
+    scanner: &Scanner,
+    image: Image,
+    today: Date,
+) -> Vec<(&'r Vulnerability, Fate)> {
+    let mut seen = BTreeSet::new();
+    let mut found: Vec<&Vulnerability> = report
+        .vulnerabilities()
+        .filter(|found| seen.insert((&found.id, &found.pkg_name, &found.installed_version)))
+        .collect();
+    found.sort_by_key(|found| (std::cmp::Reverse(found.severity), &found.id));
+    let fate = |found| (found, fate(found, scanner, image, today));
+    found.into_iter().map(fate).collect()
+}
+
+fn fate(found: &Vulnerability, scanner: &Scanner, image: Image, today: Date) -> Fate {
+    if let Some(why) = scanner.vex.lets_pass(found, image) {
+        return Fate::Harmless(why);
+    }
+    if !scanner.policy.fails(found.severity, found.status()) {
+        return Fate::Reported;
+    }
+    match scanner.exceptions.lets_pass(found, today) {
+        true => Fate::Excepted,
+        false => Fate::Fails,
+    }
+}
+
 /// A finding counts whatever the database's age; "none" counts only from a fresh one.
-pub fn judge(report: &Report, scanner: &Scanner, now: jiff::Timestamp) -> Check {
-    let name = "vulnerabilities";
-    let may_be_open = |check: Check| match scanner.policy.database {
-        DatabasePolicy::WhenAvailable => check.tolerated(),
-        DatabasePolicy::Required => check,
-    };
+pub fn judge(found: &[(&Vulnerability, Fate)], scanner: &Scanner, now: jiff::Timestamp) -> Check {
     let Some(database) = &scanner.database else {
-        return may_be_open(Check::undecided(
-            name,
-            "no database",
-            "name one: --vuln-db DIR or HORME_VULN_DB",
-        ));
-    };
-    let all = report.results.iter().flat_map(|result| &result.vulnerabilities);
-    let today = day(now);
-    let counts = |found: &&Vulnerability| {
-        !found.fixed_version.is_empty()
-            && scanner.policy.fail_severities.contains(&found.severity)
-            && !scanner.exceptions.lets_pass(found, today)
-    };
-    let (failing, others): (Vec<_>, Vec<_>) = all.partition(counts);
-    if let Some(first) = failing.first() {
-        let more = if failing.len() > 1 {
-            format!(" and {} more", failing.len() - 1)
-        } else {
-            String::new()
+        return match &scanner.damage {
+            Some(damage) => {
+                let hint = "bring another one, --vuln-db DIR, or take it away: `cargo xtask setup` fetches one where \
+                            registries answer";
+                Check::undecided(NAME, damage, hint)
+            }
+            None => may_be_open(
+                scanner,
+                Check::undecided(NAME, "no database", "name one: --vuln-db DIR or HORME_VULN_DB"),
+            ),
         };
-        let detail = format!(
-            "{} {} in {} {}{more}: {}",
-            first.severity, first.id, first.pkg_name, first.installed_version, first.title
-        );
-        let hint = format!(
-            "cargo update -p {} (fixed in {})",
-            first.pkg_name, first.fixed_version
-        );
-        return Check::violated(name, detail, hint);
+    };
+    let failing: Vec<&Vulnerability> = with(found, |fate| *fate == Fate::Fails);
+    if let Some(first) = failing.first() {
+        let more = others(&failing[1..]);
+        let detail = format!("{}: {}{more}", words(first), first.title);
+        return Check::violated(NAME, detail, remedy(first));
     }
     let age = database.age_days(now);
-    let below = format!("{} below the threshold", others.len());
+    let let_pass = let_pass(found);
     if age > i64::from(scanner.policy.database_max_age_days) {
-        let detail = format!(
-            "nothing found, but the database is {age} day{} old",
-            plural(age.unsigned_abs() as usize)
-        );
-        return may_be_open(Check::undecided(
-            name,
-            detail,
-            "bring a newer database: --vuln-db DIR",
-        ));
+        let days = plural(age.unsigned_abs() as usize);
+        let detail = format!("nothing that fails, but the database is {age} day{days} old{let_pass}");
+        let hint = "bring a newer database: --vuln-db DIR";
+        return may_be_open(scanner, Check::undecided(NAME, detail, hint));
     }
     Check::passed(
-        name,
-        format!("none that fails, {below}; database of {}", database.updated_at),
+        NAME,
+        format!("none that fails{let_pass}; database of {}", database.updated_at),
     )
+}
+
+fn may_be_open(scanner: &Scanner, check: Check) -> Check {
+    match scanner.policy.database {
+        DatabasePolicy::WhenAvailable => check.tolerated(),
+        DatabasePolicy::Required => check,
+    }
+}
+
+fn with<'r>(found: &[(&'r Vulnerability, Fate)], is: impl Fn(&Fate) -> bool) -> Vec<&'r Vulnerability> {
+    let such = found.iter().filter(|(_, fate)| is(fate));
+    such.map(|(found, _)| *found).collect()
+}
+
+fn words(found: &Vulnerability) -> String {
+    format!(
+        "{} {} in {} {} ({})",
+        found.severity.word(),
+        found.id,
+        found.pkg_name,
+        found.installed_version,
+        found.status().word().replace('_', " ")
+    )
+}
+
+fn others(more: &[&Vulnerability]) -> String {
+    let ids: Vec<&str> = more.iter().take(NAMED).map(|found| found.id.as_str()).collect();
+    match more.len() {
+        0 => String::new(),
+        count => {
+            let dots = if count > NAMED { ", ..." } else { "" };
+            format!("; and {count} more: {}{dots}", ids.join(", "))
+        }
+    }
+}
+
+/// What was found and does not fail, never hidden: `; below the policy: ...; let pass: ...`.
+fn let_pass(found: &[(&Vulnerability, Fate)]) -> String {
+    let mut text = String::new();
+    let reported = with(found, |fate| *fate == Fate::Reported);
+    if let Some(first) = reported.first() {
+        text.push_str(&format!(
+            "; below the policy: {}{}",
+            words(first),
+            others(&reported[1..])
+        ));
+    }
+    for (found, fate) in found {
+        match fate {
+            Fate::Excepted => text.push_str(&format!("; excepted: {}", words(found))),
+            Fate::Harmless(why) => text.push_str(&format!("; {}: {why}", words(found))),
+            Fate::Fails | Fate::Reported => {}
+        }
+    }
+    text
+}
+
+fn remedy(found: &Vulnerability) -> String {
+    if found.fixed_version.is_empty() {
+        return format!(
+            "no version of {} mends it: replace it, or say why it does no harm (docker/policy/openvex.json)",
+            found.pkg_name
+        );
+    }
+    format!(
+        "cargo update -p {} (fixed in {})",
+        found.pkg_name, found.fixed_version
+    )
+}
+
+/// Every finding for the report, with what became of it.
+pub fn list(found: &[(&Vulnerability, Fate)]) -> Value {
+    let entry = |(found, fate): &(&Vulnerability, Fate)| {
+        let (became, why) = match fate {
+            Fate::Fails => ("fails", None),
+            Fate::Excepted => ("excepted", None),
+            Fate::Harmless(why) => ("let pass", Some(why)),
+            Fate::Reported => ("reported", None),
+        };
+        json!({
+            "id": found.id, "package": found.pkg_name, "version": found.installed_version,
+            "severity": found.severity, "status": found.status(), "fixed_version": found.fixed_version,
+            "published": found.published_date, "url": found.primary_url, "path": found.pkg_path,
+            "layer": found.layer.digest, "became": became, "why": why,
+        })
+    };
+    found.iter().map(entry).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gate::scan::testing::{excused, scanner};
+    use crate::gate::scan::{day, unused_exceptions};
     use crate::tool::trivy;
     use crate::verdict::Outcome;
 
+    const IMAGE: Image = Image {
+        name: "shop",
+        digest: "sha256:aa",
+    };
+
+    const REAL: &str = include_str!("../../../tests/captured/trivy-0.68.2/vulnerable.json");
+
     fn found(severity: &str, fixed: &str) -> Report {
-        let text = serde_json::json!({"Results": [{"Type": "rustbinary", "Vulnerabilities": [
-            {"VulnerabilityID": "RUSTSEC-1", "PkgName": "time", "InstalledVersion": "0.1", "FixedVersion": fixed, "Severity": severity}]}]});
+        let text = json!({"SchemaVersion": 2, "Results": [{"Type": "rustbinary", "Vulnerabilities": [
+            {"VulnerabilityID": "CVE-1", "PkgName": "time", "InstalledVersion": "0.1", "FixedVersion": fixed, "Severity": severity}]}]});
         trivy::parse(&text.to_string()).unwrap()
     }
 
+    fn with(scanner: &Scanner, report: &Report) -> Check {
+        let now = jiff::Timestamp::now();
+        judge(&fates(report, scanner, IMAGE, day(now)), scanner, now)
+    }
+
     fn judged(report: &Report, days_old: Option<i64>) -> Check {
-        judge(
-            report,
-            &scanner(days_old, DatabasePolicy::WhenAvailable),
-            jiff::Timestamp::now(),
-        )
+        with(&scanner(days_old, DatabasePolicy::WhenAvailable), report)
     }
 
     #[test]
@@ -90,35 +218,62 @@ mod tests {
         assert_eq!(judged(&clean, Some(1)).outcome, Outcome::Passed);
         assert_eq!(judged(&clean, Some(30)).outcome, Outcome::Undecided);
         assert_eq!(judged(&clean, None).outcome, Outcome::Undecided);
-        assert_eq!(
-            judged(&found("HIGH", "0.3"), Some(30)).outcome,
-            Outcome::Violated,
-            "stale, but it found something"
-        );
-        assert_eq!(
-            judged(&found("HIGH", ""), Some(1)).outcome,
-            Outcome::Passed,
-            "no fixed version exists"
+        let stale = judged(&found("HIGH", "0.3"), Some(30));
+        assert_eq!(stale.outcome, Outcome::Violated, "stale, but it found something");
+        let unfixed = judged(&found("HIGH", ""), Some(1));
+        assert_eq!(unfixed.outcome, Outcome::Passed, "no fixed version exists");
+        assert!(
+            unfixed.detail.contains("HIGH CVE-1 in time 0.1"),
+            "and it is not hidden"
         );
         assert_eq!(judged(&found("MEDIUM", "0.3"), Some(1)).outcome, Outcome::Passed);
+        let unrated = judged(&found("NEGLIGIBLE", "0.3"), Some(1));
+        assert_eq!(unrated.outcome, Outcome::Violated, "nobody knows how bad it is");
     }
 
     #[test]
-    fn policy_decides_whether_a_missing_database_is_tolerated() {
-        let check = |policy| judge(&Report::default(), &scanner(None, policy), jiff::Timestamp::now());
+    fn policy_decides_whether_a_missing_database_is_tolerated_and_a_damaged_one_never_is() {
+        let check = |policy| with(&scanner(None, policy), &Report::default());
         assert!(check(DatabasePolicy::WhenAvailable).tolerated);
         assert!(!check(DatabasePolicy::Required).tolerated);
+        let mut damaged = scanner(None, DatabasePolicy::WhenAvailable);
+        damaged.damage = Some("db/trivy.db is cut off".to_owned());
+        let check = with(&damaged, &Report::default());
+        assert_eq!((check.outcome, check.tolerated), (Outcome::Undecided, false));
+        assert_eq!(check.detail, "db/trivy.db is cut off");
     }
 
     #[test]
     fn an_excepted_finding_passes_and_its_exception_is_used() {
-        let text = r#"{"Results":[{"Vulnerabilities":[{"VulnerabilityID":"CVE-1","PkgName":"time","FixedVersion":"2","Severity":"HIGH"}]}]}"#;
         let (scanner, mut records) = excused(1);
-        let report = trivy::parse(text).unwrap();
+        let check = with(&scanner, &found("HIGH", "2"));
+        assert_eq!(check.outcome, Outcome::Passed);
+        assert!(check.detail.contains("excepted: HIGH CVE-1"), "{}", check.detail);
+        assert!(!unused_exceptions(&scanner, &mut records));
+    }
+
+    #[test]
+    fn a_real_report_is_judged_finding_by_finding() {
+        let report = trivy::parse(REAL).unwrap();
+        let scanner = scanner(Some(1), DatabasePolicy::Required);
+        let today = day(jiff::Timestamp::now());
+        let found = fates(&report, &scanner, IMAGE, today);
+        let said: Vec<_> = found.iter().map(|(found, fate)| (&*found.id, fate)).collect();
         assert_eq!(
-            judge(&report, &scanner, jiff::Timestamp::now()).outcome,
-            Outcome::Passed
+            said,
+            [
+                ("CVE-2021-25900", &Fate::Fails),
+                ("CVE-2099-0002", &Fate::Reported),
+                ("CVE-2099-0001", &Fate::Reported),
+                ("CVE-2099-0003", &Fate::Fails),
+            ]
         );
-        assert!(!crate::gate::scan::unused_exceptions(&scanner, &mut records));
+        let check = with(&scanner, &report);
+        assert_eq!(
+            check.detail,
+            "CRITICAL CVE-2021-25900 in smallvec 0.6.13 (fixed): Buffer overflow in SmallVec::insert_many; \
+             and 1 more: CVE-2099-0003"
+        );
+        assert_eq!(list(&found)[1]["became"], "reported");
     }
 }
