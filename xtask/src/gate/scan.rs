@@ -4,21 +4,29 @@
 mod configuration;
 mod crates;
 mod database;
+mod dependencies;
 mod exceptions;
 mod files;
 mod findings;
+mod layers;
+mod licences;
 mod look;
+mod origin;
 mod policy;
+mod since;
 #[cfg(test)]
 mod testing;
 mod vulnerabilities;
+mod yanked;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use serde_json::Value;
 
 use crate::build::Built;
+use crate::catalogue::Catalogue;
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::evidence::{self, Subject};
@@ -26,6 +34,7 @@ use crate::exit::Failure;
 use crate::plan::Limits;
 use crate::verdict::{Gate, Origin, Outcome, Record};
 use database::Database;
+use dependencies::Dependencies;
 use exceptions::Exceptions;
 use look::{Seen, look};
 use policy::Policy;
@@ -37,6 +46,7 @@ pub struct Scanner {
     pub policy: Policy,
     pub database: Option<Database>,
     exceptions: Exceptions,
+    dependencies: Arc<Dependencies>,
 }
 
 /// The policy of the checkout, and the database that was named: read before anything is built, so that a fault
@@ -45,16 +55,18 @@ pub struct Scanner {
 pub struct Settings {
     policy: Policy,
     named: Option<Database>,
+    dependencies: Arc<Dependencies>,
 }
 
 impl Settings {
     /// # Errors
-    /// Exit 2: see [`Policy::read`] and [`Database::open`].
-    pub fn read(context: &Context) -> Result<Self> {
+    /// Exit 2: see [`Policy::read`], [`Dependencies::read`] and [`Database::open`].
+    pub fn read(context: &Context, catalogue: &Catalogue) -> Result<Self> {
         let named = context.options.vuln_db.as_deref();
         Ok(Settings {
             named: named.map(|dir| Database::open(dir, &context.cache)).transpose()?,
             policy: Exceptions::read(&context.root).and(Policy::read(&context.root))?,
+            dependencies: Arc::new(Dependencies::read(context, catalogue)?),
         })
     }
 
@@ -90,6 +102,7 @@ impl Scanner {
             policy: settings.policy.clone(),
             database,
             exceptions: Exceptions::read(&context.root)?,
+            dependencies: settings.dependencies.clone(),
         })
     }
 
@@ -128,7 +141,9 @@ pub async fn check(
             run_id: kept.run_id.clone(),
             age_s: kept.age_s(),
         };
-        return Ok(judge(scanner, image, &kept.value).by_evidence_of(origin));
+        return Ok(judge(context, scanner, image, &kept.value)
+            .await
+            .by_evidence_of(origin));
     }
     let seen = look(context, engine, scanner, image, limits).await?;
     let service = &image.plan.service;
@@ -136,25 +151,34 @@ pub async fn check(
     if crates::judge(&seen.crates, &service.crates, &service.build_crates).outcome == Outcome::Passed {
         evidence::keep(context, &subject, &seen);
     }
-    Ok(judge(scanner, image, &seen))
+    Ok(judge(context, scanner, image, &seen).await)
 }
 
-fn judge(scanner: &Scanner, image: &Built, seen: &Seen) -> Record {
+async fn judge(context: &Context, scanner: &Scanner, image: &Built, seen: &Seen) -> Record {
     let service = &image.plan.service;
     let now = jiff::Timestamp::now();
-    let checks = vec![
+    let dependencies = &scanner.dependencies;
+    let origins = dependencies
+        .origins(context, service, &scanner.policy, seen)
+        .await;
+    let mut checks = vec![
         crates::judge(&seen.crates, &service.crates, &service.build_crates),
-        vulnerabilities::judge(&seen.report, scanner, now),
-        findings::secrets(&seen.report),
-        files::judge(&seen.odd_files),
+        vulnerabilities::judge(&seen.report, scanner, &origins, now),
+        findings::secrets(&seen.report, &seen.layers),
+        files::judge(&seen.odd_files, &seen.layers),
         configuration::judge(&image.env, &image.labels),
         scanner.exceptions.judge(day(now)),
         findings::misconfigurations(&seen.report, &scanner.policy),
     ];
+    checks.extend(dependencies.judge(context, service, &scanner.policy).await);
     let reason = format!("{} crates, nothing found", service.crates.len());
     let mut record = Record::from_checks(&service.name, Gate::Scan, checks, reason)
         .figure("crates_seen", seen.crates.len())
         .figure("crates_expected", service.crates.len());
+    let findings = origins.findings(&seen.report, &seen.odd_files);
+    if !findings.is_empty() {
+        record = record.figure("findings", serde_json::json!(findings));
+    }
     if let Some(database) = &scanner.database {
         record = record
             .figure("database_sha256", database.sha256.clone())

@@ -117,7 +117,31 @@ pub struct Vulnerability {
     pub installed_version: String,
     pub fixed_version: String,
     pub severity: String,
+    pub status: String,
     pub title: String,
+    /// The file that holds the package, where it is not the result's target.
+    pub pkg_path: String,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub pkg_identifier: Identifier,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub layer: Layer,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Identifier {
+    /// `pkg:cargo/smallvec@0.6.13`.
+    #[serde(rename = "PURL")]
+    pub purl: String,
+}
+
+/// The layer that something was found in.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Layer {
+    /// SHA-256 of the layer, unpacked.
+    #[serde(rename = "DiffID")]
+    pub diff_id: String,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -127,6 +151,8 @@ pub struct Secret {
     pub rule_id: String,
     pub severity: String,
     pub title: String,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub layer: Layer,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -139,8 +165,8 @@ pub struct Misconfiguration {
     pub title: String,
 }
 
-fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::<Vec<T>>::deserialize(from)?.unwrap_or_default())
+fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
 }
 
 pub fn parse(json: &str) -> serde_json::Result<Report> {
@@ -148,6 +174,10 @@ pub fn parse(json: &str) -> serde_json::Result<Report> {
 }
 
 impl Report {
+    pub fn vulnerabilities(&self) -> impl Iterator<Item = &Vulnerability> {
+        self.results.iter().flat_map(|result| &result.vulnerabilities)
+    }
+
     /// `name version` of every crate seen in a Rust binary.
     pub fn crates(&self) -> impl Iterator<Item = String> {
         let binaries = self.results.iter().filter(|result| result.r#type == "rustbinary");

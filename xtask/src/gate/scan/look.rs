@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Scanner, files};
+use super::files::{self, OddFile};
+use super::{Scanner, layers::Layers};
 use crate::build::Built;
 use crate::context::Context;
 use crate::engine::Engine;
@@ -23,7 +24,8 @@ use crate::verdict::Gate;
 pub struct Seen {
     pub report: Report,
     pub crates: BTreeSet<String>,
-    pub odd_files: Vec<String>,
+    pub odd_files: Vec<OddFile>,
+    pub layers: Layers,
 }
 
 /// Runs Trivy. Crates come from the report where there is a database; without one, from a bill of materials.
@@ -46,6 +48,9 @@ pub async fn look(
     let call = trivy::scan(&scanner.trivy, archive, dir, &output, scanners);
     let text = report(context, call, &output, &name, limits).await?;
     let mut report = trivy::parse(&text).map_err(|error| unreadable(&name, &error.to_string()))?;
+    let dockerfile = std::fs::read_to_string(context.root.join(image.plan.service.dockerfile()));
+    let layers = Layers::read(&text, &dockerfile.unwrap_or_default())
+        .map_err(|error| unreadable(&name, &error.to_string()))?;
     let mut crates: BTreeSet<String> = report.crates().collect();
     if scanner.database.is_none() {
         let output = context.run_dir.join("scan").join(format!("{name}.cdx.json"));
@@ -67,6 +72,7 @@ pub async fn look(
         report,
         crates,
         odd_files,
+        layers,
     })
 }
 

@@ -14,6 +14,30 @@ pub struct Policy {
     pub database: DatabasePolicy,
     pub database_max_age_days: u32,
     pub fail_severities: Vec<String>,
+    #[serde(default)]
+    pub yanked: Availability,
+    #[serde(default)]
+    pub disclosed: Disclosed,
+}
+
+/// What it means that nobody can say whether a crate was yanked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Availability {
+    /// Undecided, and a run that is not strict may still end with 0.
+    #[default]
+    WhenAvailable,
+    Required,
+}
+
+/// What a finding does that was there already at the last release.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disclosed {
+    #[default]
+    Fail,
+    /// It is reported, and fails a strict run alone.
+    Report,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -3,7 +3,7 @@
 use super::Scanner;
 use super::database::Database;
 use super::exceptions::Exceptions;
-use super::policy::{DatabasePolicy, Policy};
+use super::policy::{Availability, DatabasePolicy, Disclosed, Policy};
 use crate::verdict::{Check, Gate, Record};
 
 /// A scanner whose database is so many days old, or that has none.
@@ -15,6 +15,8 @@ pub fn scanner(days_old: Option<i64>, database: DatabasePolicy) -> Scanner {
             database,
             database_max_age_days: 7,
             fail_severities: vec!["CRITICAL".into(), "HIGH".into()],
+            yanked: Availability::WhenAvailable,
+            disclosed: Disclosed::Fail,
         },
         database: days_old.map(|days| Database {
             dir: "db".into(),
@@ -22,6 +24,7 @@ pub fn scanner(days_old: Option<i64>, database: DatabasePolicy) -> Scanner {
             updated_at: now - jiff::SignedDuration::from_hours(24 * days),
         }),
         exceptions: Exceptions::default(),
+        dependencies: Default::default(),
     }
 }
 
