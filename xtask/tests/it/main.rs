@@ -10,9 +10,11 @@
 mod arguments;
 mod checkout;
 mod copy;
+mod dependencies;
 mod fingerprint;
 mod gates;
 mod interruption;
 mod network;
+mod registry;
 mod reuse;
 mod scaffold;
