@@ -324,13 +324,13 @@ fn compile(binary: &Path, audit: Option<&Path>) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/service.rs");
     let mut rustc = Command::new("rustc");
     rustc.args(["--edition=2024", "-O", "-C", "strip=symbols"]);
-    rustc.args(["-C", "target-feature=+crt-static", "--check-cfg", "cfg(audited)"]);
+    rustc.args(["-C", "target-feature=+crt-static", "--check-cfg", "cfg(crates)"]);
     rustc
         .args(["--target", "x86_64-unknown-linux-gnu", "-o"])
         .arg(binary)
         .arg(source);
     if let Some(audit) = audit {
-        rustc.args(["--cfg", "audited"]).env("AUDIT", audit);
+        rustc.args(["--cfg", "crates"]).env("CRATES", audit);
     }
     let rustc = ended(rustc.output().unwrap());
     assert_eq!(rustc.code, Some(0), "{}", rustc.said());

@@ -8,6 +8,7 @@
 )]
 
 mod arguments;
+mod bolt;
 mod checkout;
 mod copy;
 mod dependencies;
