@@ -55,7 +55,7 @@ impl Crate {
 /// Gives a checkout with one service a registry of its own, and the service a locked dependency on the crate. The
 /// binary of the service lists both, as cargo-auditable would have written it.
 pub(crate) fn depend(checkout: &Checkout, service: &str, on: Crate) {
-    publish(checkout, on);
+    publish(checkout, &[on]);
     let index = format!("file://{}", index(checkout).display());
     checkout.write(
         ".cargo/config.toml",
@@ -87,20 +87,20 @@ pub(crate) fn depend(checkout: &Checkout, service: &str, on: Crate) {
     ]}));
 }
 
-/// Writes the crate into the registry, or what it says of itself now.
-pub(crate) fn publish(checkout: &Checkout, package: Crate) {
+/// Writes versions of one crate into the registry, in place of what it said of it.
+pub(crate) fn publish(checkout: &Checkout, versions: &[Crate]) {
     let archives = checkout.path("registry/archives");
-    let (name, version) = (package.name, package.version);
     std::fs::create_dir_all(&archives).unwrap();
-    std::fs::write(
-        archives.join(format!("{name}-{version}.crate")),
-        package.archive(),
-    )
-    .unwrap();
+    for package in versions {
+        let name = format!("{}-{}.crate", package.name, package.version);
+        std::fs::write(archives.join(name), package.archive()).unwrap();
+    }
     let dl = format!("file://{}/{{crate}}-{{version}}.crate", archives.display());
     checkout.write("registry/index/config.json", &json!({ "dl": dl }).to_string());
-    let line = format!("registry/index/{}/{}/{name}", &name[..2], &name[2..4]);
-    checkout.write(&line, &package.index_line());
+    let name = versions[0].name;
+    let path = format!("registry/index/{}/{}/{name}", &name[..2], &name[2..4]);
+    let lines: String = versions.iter().map(Crate::index_line).collect();
+    checkout.write(&path, &lines);
     for words in [
         &["init", "--quiet"][..],
         &["add", "--all"],
