@@ -1,7 +1,7 @@
 //! The fingerprint of an image: everything that can change it and nothing else, as one key, and the words for
 //! what differs between two of them (`cargo xtask why`).
 
-mod dockerfile;
+pub mod dockerfile;
 pub mod files;
 pub mod lock;
 

@@ -24,6 +24,7 @@ mod process;
 mod report;
 mod revision;
 mod scaffold;
+mod selftest;
 mod setup;
 mod standing;
 mod testing;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Report;
+use super::{Report, bytes};
 use crate::verdict::{Outcome, Record};
 
 /// Renders a report. Words from outside are escaped, so that they cannot become markup.
@@ -18,6 +18,7 @@ pub fn render(report: &Report) -> String {
     }
     table(report, &mut text);
     findings(report, &mut text);
+    bytes::render(report, &mut text);
     digests(report, &mut text);
     if !report.bases.is_empty() {
         let _ = writeln!(text, "Base and store images: {}", escape(&report.bases));

@@ -303,28 +303,30 @@ fn copy(from: &Path, to: &Path) {
 /// The fixture service as a static binary, compiled once for all tests.
 fn fixture_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixture-service");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/service.rs");
-        let rustc = Command::new("rustc")
-            .args([
-                "--edition=2024",
-                "-O",
-                "-C",
-                "strip=symbols",
-                "-C",
-                "target-feature=+crt-static",
-            ])
-            .args(["--target", "x86_64-unknown-linux-gnu", "-o"])
-            .arg(&binary)
-            .arg(source)
-            .output()
-            .unwrap();
-        assert!(
-            rustc.status.success(),
-            "{}",
-            String::from_utf8_lossy(&rustc.stderr)
-        );
-        binary
-    })
+    BINARY.get_or_init(|| compiled("fixture-service", "symbols"))
+}
+
+/// The same with its symbols.
+pub(crate) fn fixture_twin() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| compiled("fixture-twin", "debuginfo"))
+}
+
+fn compiled(name: &str, strip: &str) -> PathBuf {
+    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/service.rs");
+    let rustc = Command::new("rustc")
+        .args(["--edition=2024", "-O", "-C", &format!("strip={strip}")])
+        .args(["-C", "target-feature=+crt-static"])
+        .args(["--target", "x86_64-unknown-linux-gnu", "-o"])
+        .arg(&binary)
+        .arg(source)
+        .output()
+        .unwrap();
+    assert!(
+        rustc.status.success(),
+        "{}",
+        String::from_utf8_lossy(&rustc.stderr)
+    );
+    binary
 }

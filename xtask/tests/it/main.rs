@@ -18,3 +18,5 @@ mod network;
 mod reuse;
 mod scaffold;
 mod scan;
+mod selftest;
+mod size;
