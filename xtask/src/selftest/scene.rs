@@ -160,7 +160,6 @@ fn limits() -> Limits {
         stop_deadline_ms: 3_000,
         stack_deadline_ms: 15_000,
         recovery_deadline_ms: 12_000,
-        scan_deadline_ms: 30_000,
         ..Limits::default()
     }
 }
