@@ -154,7 +154,7 @@ fn stale_database(make: Maker<'_>) -> Scene {
 fn corrupt_database(make: Maker<'_>) -> Scene {
     let case = caught(
         make.good("corrupt-database"),
-        undecided(Gate::Scan, "scan", "trivy.db"),
+        undecided(Gate::Scan, "vulnerabilities", "trivy.db"),
     );
     Scene::new("scan-corrupt-database", &[Gate::Scan], vec![case]).prepared(|checkout, options| {
         options.vuln_db = Some(database::put_half(&checkout.root)?);
