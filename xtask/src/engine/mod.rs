@@ -3,14 +3,16 @@
 
 mod container;
 mod image;
+mod running;
 mod sweep;
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-pub use container::{Container, ContainerSpec};
+pub use container::{Constraint, Container, ContainerSpec};
 pub use image::ImageFacts;
+pub use running::Usage;
 pub use sweep::{Lease, run_tag};
 
 use crate::exit::Failure;

@@ -3,13 +3,18 @@
 
 mod answers;
 mod commands;
+mod endings;
+mod load;
 mod serve;
+mod traces;
+mod unlive;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use self::serve::Started;
 use crate::build::Built;
 use crate::context::Context;
 use crate::engine::{Container, ContainerSpec, Engine};
@@ -48,21 +53,38 @@ pub async fn check(context: &Context, engine: &Engine, image: &Built, limits: &L
         limits,
         http: http()?,
     };
-    let mut checks = vec![non_root(&image.user)];
-    let mut figures = serde_json::Map::new();
-    boot.serve(&mut checks, &mut figures).await?;
-    checks.push(boot.malformed_settings().await?);
-    checks.push(boot.answers_and_ends("--help", &image.plan.service.name).await?);
-    checks.push(
+    let mut found = Found::default();
+    found.checks.push(non_root(&image.user));
+    if let Some(missing) = boot.serve(&mut found).await? {
+        boot.further_starts(&mut found).await?;
+        found.checks.push(boot.writes_to_its_root().await?);
+        found.checks.push(boot.secrets_in_the_log(&missing).await?);
+    }
+    found.checks.push(boot.malformed_settings().await?);
+    found
+        .checks
+        .push(boot.answers_and_ends("--help", &image.plan.service.name).await?);
+    found.checks.push(
         boot.answers_and_ends("--version", &image.plan.service.version)
             .await?,
     );
-    let reason = figures
+    let reason = found
+        .figures
         .get("first_answer_ms")
         .map_or(String::new(), |ms| format!("{ms} ms to the first answer"));
-    let mut record = Record::from_checks(&image.plan.service.name, Gate::Boot, checks, reason);
-    record.figures = figures;
+    let mut record = Record::from_checks(&image.plan.service.name, Gate::Boot, found.checks, reason);
+    record.figures = found.figures;
     Ok(record)
+}
+
+/// What the gate found so far.
+#[derive(Default)]
+struct Found {
+    checks: Vec<Check>,
+    figures: serde_json::Map<String, Value>,
+    /// Milliseconds from create, a value a start.
+    first_answers_ms: Vec<u64>,
+    ready_answers_ms: Vec<u64>,
 }
 
 struct Boot<'a> {

@@ -3,16 +3,18 @@
 use serde_json::Value;
 
 use super::Boot;
+use super::serve::Live;
 use crate::catalogue::OnLoss;
 use crate::verdict::Check;
 
 impl Boot<'_> {
-    /// Without its stores it must not claim to be ready, and must name what is missing.
-    pub(super) async fn ready(&self, base: &str) -> Check {
-        let (status, body) = match self.json(&format!("{base}/ready")).await {
+    /// Without its stores it must not claim to be ready, and must name what is missing: that is returned too.
+    pub(super) async fn ready(&self, live: &Live) -> (Check, Vec<String>) {
+        let (status, body) = match self.json(&live.url("/ready")).await {
             Ok(answer) => answer,
             Err(error) => {
-                return Check::undecided("ready", format!("/ready gave no JSON: {error:#}"), "see the log");
+                let detail = format!("/live answers, but /ready gives no JSON: {error:#}");
+                return (Check::violated("ready", detail, READY), Vec::new());
             }
         };
         let on_loss = &self.image.plan.service.on_loss;
@@ -21,35 +23,34 @@ impl Boot<'_> {
             .filter(|(_, effect)| **effect == OnLoss::NotReady)
             .map(|(store, _)| store)
             .collect();
-        judge_ready(status, &body, &required)
+        let missing = body["missing"].as_array().into_iter().flatten();
+        let missing = missing.filter_map(|name| Some(name.as_str()?.to_owned()));
+        (judge_ready(status, &body, &required), missing.collect())
     }
 
     /// The binary must be the one that the labels speak of.
-    pub(super) async fn identity(&self, base: &str) -> Check {
+    pub(super) async fn identity(&self, live: &Live) -> Check {
         let label = |name: &str| {
-            self.image
-                .labels
-                .get(&format!("org.opencontainers.image.{name}"))
-                .cloned()
+            let label = format!("org.opencontainers.image.{name}");
+            self.image.labels.get(&label).map(String::as_str)
         };
-        let (version, revision) = (label("version"), label("revision"));
-        let body = match self.json(&format!("{base}/version")).await {
-            Ok((_, body)) => body,
-            Err(error) => {
-                return Check::undecided(
-                    "identity",
-                    format!("/version gave no JSON: {error:#}"),
-                    "see the log",
-                );
-            }
-        };
-        judge_identity(&body, version.as_deref(), revision.as_deref())
+        match self.json(&live.url("/version")).await {
+            Ok((_, body)) => judge_identity(&body, label("version"), label("revision")),
+            Err(error) => Check::violated(
+                "identity",
+                format!("/live answers, but /version gives no JSON: {error:#}"),
+                "answer /version with {\"version\", \"revision\"}",
+            ),
+        }
     }
 }
 
+/// The remedy of every fault in readiness.
+const READY: &str =
+    "readiness is /ready: 503 with `checks.<store>.state` and `missing` while something needed is absent";
+
 fn judge_ready(status: u16, body: &Value, required: &[&String]) -> Check {
-    let hint =
-        "readiness is /ready: 503 with `checks.<store>.state` and `missing` while something needed is absent";
+    let hint = READY;
     let up = |store: &&&String| body["checks"][store.as_str()]["state"] == "up";
     let unnamed = |store: &&&String| body["checks"].get(store.as_str()).is_none();
     if let Some(store) = required.iter().find(up) {

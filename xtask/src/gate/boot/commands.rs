@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Boot, POLL_EVERY};
-use crate::context::{Deadline, poll};
+use super::Boot;
 use crate::engine::ContainerSpec;
 use crate::process::last_lines;
 use crate::verdict::Check;
@@ -80,17 +79,8 @@ impl Boot<'_> {
     ) -> Result<(Option<i64>, String)> {
         let container = self.engine.create(spec).await?;
         self.engine.start(&container).await?;
-        let deadline = Deadline::within(Duration::from_millis(self.limits.stop_deadline_ms));
-        let ended = poll(deadline, POLL_EVERY, || async {
-            // An engine that does not answer is no service that does not end.
-            match self.engine.state(&container).await {
-                Ok(state) => (!state.running).then_some(Ok(state.exit_code)),
-                Err(error) => Some(Err(error)),
-            }
-        });
-        let code = ended.await.transpose()?.flatten();
-        let log = self.keep_log(&container, purpose).await;
-        self.engine.remove(&container).await?;
-        Ok((code, log))
+        let limit = Duration::from_millis(self.limits.stop_deadline_ms);
+        let code = self.until_ended(&container, limit).await?;
+        Ok((code, self.finish(&container, purpose).await?))
     }
 }
