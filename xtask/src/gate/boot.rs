@@ -2,6 +2,7 @@
 //! (read-only root, no capabilities, no new privileges, non-root, limits on memory and processes).
 
 mod answers;
+pub mod cis;
 mod commands;
 mod endings;
 mod load;
@@ -14,12 +15,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use self::cis::Benchmark;
 use self::serve::Started;
 use crate::build::Built;
 use crate::context::Context;
 use crate::engine::{Container, ContainerSpec, Engine};
-use crate::evidence::Subject;
+use crate::evidence::{self, Subject};
 use crate::gate::step;
+use crate::hash;
 use crate::plan::Limits;
 use crate::verdict::{Check, Gate, Record};
 
@@ -27,11 +30,19 @@ use crate::verdict::{Check, Gate, Record};
 const POLL_EVERY: Duration = Duration::from_millis(15);
 
 /// What the verdict on one image is true of.
-pub fn subject(engine: &Engine, image: &Built, limits: &Limits) -> Subject {
+pub fn subject(
+    context: &Context,
+    engine: &Engine,
+    image: &Built,
+    limits: &Limits,
+    benchmark: &Benchmark,
+) -> Subject {
     let service = &image.plan.service;
     let settings = json!({
         "limits": limits, "port": service.port, "needs": service.needs, "on_loss": service.on_loss,
-        "version": service.version,
+        "version": service.version, "benchmark": benchmark.policy,
+        "dockerfile": hash::of(std::fs::read(context.root.join(service.dockerfile())).unwrap_or_default()),
+        "compose": evidence::compose_files(&context.root),
     });
     let digest = [(service.name.clone(), image.digest.clone())];
     Subject::new(
@@ -39,13 +50,19 @@ pub fn subject(engine: &Engine, image: &Built, limits: &Limits) -> Subject {
         &service.name,
         digest,
         settings,
-        vec![engine.identity()],
+        vec![engine.identity(), evidence::compose_plugin()],
     )
 }
 
 /// Judges one image. Its containers are removed before this returns; where it is interrupted, the run's sweep
 /// removes them.
-pub async fn check(context: &Context, engine: &Engine, image: &Built, limits: &Limits) -> Result<Record> {
+pub async fn check(
+    context: &Context,
+    engine: &Engine,
+    image: &Built,
+    limits: &Limits,
+    benchmark: &Benchmark,
+) -> Result<Record> {
     let boot = Boot {
         context,
         engine,
@@ -68,6 +85,7 @@ pub async fn check(context: &Context, engine: &Engine, image: &Built, limits: &L
         boot.answers_and_ends("--version", &image.plan.service.version)
             .await?,
     );
+    boot.benchmark(benchmark, &mut found).await?;
     let reason = found
         .figures
         .get("first_answer_ms")

@@ -8,6 +8,7 @@
 )]
 
 mod arguments;
+mod boot;
 mod checkout;
 mod copy;
 mod fingerprint;
