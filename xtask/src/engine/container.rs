@@ -9,7 +9,7 @@ use bollard::exec::StartExecResults;
 use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig, PortBinding};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StatsOptionsBuilder, StopContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 
@@ -31,6 +31,17 @@ pub struct ContainerSpec {
     pub network: Option<String>,
     pub memory_bytes: i64,
     pub pids: i64,
+    /// Constraints that this one container is spared, to find out which of them a service cannot bear.
+    pub spared: Vec<Constraint>,
+}
+
+/// One of the constraints of production.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Constraint {
+    ReadOnlyRoot,
+    NoCapabilities,
+    NoNewPrivileges,
+    NonRoot,
 }
 
 /// A container by its id.
@@ -45,6 +56,10 @@ pub struct State {
     pub running: bool,
     pub exit_code: Option<i64>,
     pub oom_killed: bool,
+    /// The main process on the engine's machine; `None` while there is none.
+    pub pid: Option<i64>,
+    /// What runs in it: the binary's path inside the image.
+    pub program: String,
     /// The published port on 127.0.0.1, where one was asked for.
     pub host_port: Option<u16>,
     /// Network name -> IPv4 address.
@@ -61,10 +76,11 @@ impl Engine {
             host_ip: Some("127.0.0.1".into()),
             host_port: Some(String::new()),
         };
+        let held = |constraint| !spec.spared.contains(&constraint);
         let host_config = HostConfig {
-            readonly_rootfs: Some(true),
-            cap_drop: Some(vec!["ALL".into()]),
-            security_opt: Some(vec!["no-new-privileges".into()]),
+            readonly_rootfs: Some(held(Constraint::ReadOnlyRoot)),
+            cap_drop: held(Constraint::NoCapabilities).then(|| vec!["ALL".into()]),
+            security_opt: held(Constraint::NoNewPrivileges).then(|| vec!["no-new-privileges".into()]),
             memory: Some(spec.memory_bytes),
             memory_swap: Some(spec.memory_bytes),
             pids_limit: Some(spec.pids),
@@ -78,6 +94,7 @@ impl Engine {
             image: Some(spec.image.clone()),
             cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
             env: Some(spec.env.clone()),
+            user: (!held(Constraint::NonRoot)).then(|| "0:0".to_owned()),
             labels: Some(HashMap::from([(RUN_LABEL.to_owned(), spec.run_id.clone())])),
             exposed_ports: port.map(|port| vec![port]),
             host_config: Some(host_config),
@@ -151,6 +168,8 @@ impl Engine {
             running: state.running.unwrap_or_default(),
             exit_code: state.exit_code,
             oom_killed: state.oom_killed.unwrap_or_default(),
+            pid: state.pid.filter(|pid| *pid > 0),
+            program: found.path.unwrap_or_default(),
             host_port,
             addresses,
             started_at: state.started_at.map(|at| at.to_string()).unwrap_or_default(),
@@ -167,30 +186,6 @@ impl Engine {
             text.push_str(&part.to_string());
         }
         Ok(text)
-    }
-
-    /// Resident memory in bytes, as the kernel accounts it to the container without the page cache that it
-    /// could drop at once (the figure that `docker stats` shows).
-    pub async fn memory_bytes(&self, container: &Container) -> Result<Option<u64>> {
-        let options = StatsOptionsBuilder::default()
-            .stream(false)
-            .one_shot(true)
-            .build();
-        let mut stream = Box::pin(self.docker.stats(&container.id, Some(options)));
-        let Some(stats) = stream.next().await else {
-            return Ok(None);
-        };
-        let memory = stats
-            .map_err(|error| refused("read a container's figures", &error))?
-            .memory_stats;
-        let memory = memory.unwrap_or_default();
-        let cache = memory
-            .stats
-            .unwrap_or_default()
-            .get("inactive_file")
-            .copied()
-            .unwrap_or_default();
-        Ok(memory.usage.map(|usage| usage.saturating_sub(cache)))
     }
 
     /// Runs a command inside a running container to its end; returns what it said on both streams.

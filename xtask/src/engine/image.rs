@@ -40,6 +40,17 @@ impl Engine {
         }))
     }
 
+    /// Whether an image says how its health is checked.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn has_healthcheck(&self, name: &str) -> Result<bool> {
+        let found = self.docker.inspect_image(name).await;
+        let found = found.map_err(|error| refused(&format!("inspect the image {name}"), &error))?;
+        let test = found.config.and_then(|config| config.healthcheck?.test);
+        Ok(test.is_some_and(|test| test.first().is_some_and(|word| word != "NONE")))
+    }
+
     /// What stands behind each name now: name -> id, `absent` where the engine has none.
     pub async fn ids<'n>(
         &self,

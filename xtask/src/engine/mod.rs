@@ -3,14 +3,16 @@
 
 mod container;
 mod image;
+mod running;
 mod sweep;
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-pub use container::{Container, ContainerSpec};
+pub use container::{Constraint, Container, ContainerSpec};
 pub use image::ImageFacts;
+pub use running::Usage;
 pub use sweep::{Lease, run_tag};
 
 use crate::exit::Failure;
@@ -35,6 +37,8 @@ pub struct Engine {
     pub containerd_store: bool,
     /// Which engine on which kernel, with which protections: what containers do here is true of no other.
     machine: String,
+    /// Its protections, e.g. `name=seccomp,profile=builtin`.
+    pub security: Vec<String>,
 }
 
 impl Engine {
@@ -74,17 +78,19 @@ impl Engine {
             pair.iter()
                 .any(|word| word.starts_with("io.containerd.snapshotter"))
         });
+        let security = info.security_options.unwrap_or_default();
         let machine = format!(
             "{} kernel {} cgroup {:?} runtime {} security {:?}",
             info.id.unwrap_or_default(),
             info.kernel_version.unwrap_or_default(),
             info.cgroup_version,
             info.default_runtime.unwrap_or_default(),
-            info.security_options.unwrap_or_default(),
+            security,
         );
         Ok(Engine {
             docker,
             machine,
+            security,
             version: info.server_version.unwrap_or_default(),
             containerd_store,
         })

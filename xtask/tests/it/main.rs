@@ -9,6 +9,7 @@
 
 mod arguments;
 mod bolt;
+mod boot;
 mod checkout;
 mod copy;
 mod dependencies;
