@@ -268,7 +268,7 @@ fn passed(built: &Built) -> Record {
 async fn failed(images: &[ImagePlan], output: &process::Output, begun: Instant) -> BuildResult {
     let named = bake::failed_target(&output.stderr).map(str::to_owned);
     let full = output.stderr.contains("no space left on device");
-    let gone = Engine::connect().await.is_err();
+    let gone = bake::lost_engine(&output.stderr) || Engine::connect().await.is_err();
     let judged = images.iter().filter(|image| !image.support);
     let records = judged.map(|image| {
         let service = &image.service.name;

@@ -141,14 +141,14 @@ impl Boot<'_> {
             }
             Err(check) => checks.push(check),
         }
-        self.keep_log(&container, "serve").await;
+        self.keep_log(&container, "serve").await?;
         self.engine.remove(&container).await
     }
 
     /// Asks `/live` until it answers 200; the inner error is the check that says why it never did.
     async fn until_live(&self, container: &Container) -> Result<Result<String, Check>> {
         let limit = Duration::from_millis(self.limits.boot_deadline_ms);
-        let answered = poll(Deadline::within(limit), POLL_EVERY, || async {
+        let ask = async || {
             let state = match self.engine.state(container).await {
                 Ok(state) => state,
                 Err(error) => return Some(Err(error)),
@@ -163,8 +163,13 @@ impl Boot<'_> {
             let base = format!("http://127.0.0.1:{}", state.host_port?);
             let answer = self.http.get(format!("{base}/live")).send().await.ok()?;
             answer.status().is_success().then_some(Ok(Ok(base)))
-        });
-        let why = match answered.await {
+        };
+        let answered = match poll(Deadline::within(limit), POLL_EVERY, &ask).await {
+            // An engine that hung until the deadline kept us from seeing the service: it is asked once more.
+            None => ask().await,
+            answered => answered,
+        };
+        let why = match answered {
             Some(Ok(Ok(base))) => return Ok(Ok(base)),
             Some(Err(error)) => return Err(error),
             Some(Ok(Err(why))) => why,
@@ -322,8 +327,14 @@ impl Boot<'_> {
                 Err(error) => Some(Err(error)),
             }
         });
-        let code = ended.await.transpose()?.flatten();
-        let log = self.keep_log(&container, purpose).await;
+        let code = match ended.await.transpose()? {
+            Some(code) => code,
+            None => {
+                let state = self.engine.state(&container).await?;
+                state.exit_code.filter(|_| !state.running)
+            }
+        };
+        let log = self.keep_log(&container, purpose).await?;
         self.engine.remove(&container).await?;
         Ok((code, log))
     }
@@ -334,16 +345,16 @@ impl Boot<'_> {
         Ok((status, answer.json().await?))
     }
 
-    /// Appends a container's log to the step's log; returns it.
-    async fn keep_log(&self, container: &Container, purpose: &str) -> String {
+    /// Appends a container's log to the step's log; returns it. A log that the engine does not give is no empty one.
+    async fn keep_log(&self, container: &Container, purpose: &str) -> Result<String> {
         use std::io::Write;
-        let log = self.engine.logs(container).await.unwrap_or_default();
+        let log = self.engine.logs(container).await?;
         let path = self.context.log(&step(Gate::Boot, &self.image.plan.service.name));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
         if let Ok(mut file) = file {
             let _ = writeln!(file, "== {purpose}\n{log}");
         }
-        log
+        Ok(log)
     }
 }
 

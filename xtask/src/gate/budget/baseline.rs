@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Sizes, mb};
 use crate::bases::Origin;
+use crate::cache::whole;
 use crate::catalogue::Catalogue;
 use crate::exit::Failure;
 use crate::verdict::Check;
@@ -114,7 +115,7 @@ impl Baseline {
         let mut all = self.all.clone();
         all.entry(self.origin.to_owned()).or_default().extend(sizes);
         let text = format!("{}\n", serde_json::to_string_pretty(&all)?);
-        std::fs::write(root.join(FILE), text).with_context(|| format!("cannot write {FILE}"))
+        whole(&root.join(FILE), "new", text.as_bytes()).with_context(|| format!("cannot write {FILE}"))
     }
 }
 
