@@ -180,10 +180,8 @@ impl Engine {
     }
 
     async fn tags_of(&self, run_id: &str) -> Result<BTreeSet<String>> {
-        // A star stops at a slash: a name may have several parts.
-        let patterns = ["*", "*/*", "*/*/*"].map(|name| format!("{name}:{}", run_tag(run_id)));
-        let filter = HashMap::from([("reference", patterns.to_vec())]);
-        let options = ListImagesOptionsBuilder::default().filters(&filter).build();
+        let pattern = HashMap::from([("reference", vec![format!("*:{}", run_tag(run_id))])]);
+        let options = ListImagesOptionsBuilder::default().filters(&pattern).build();
         let images = self.docker.list_images(Some(options)).await;
         let images = images.map_err(|error| refused("list images", &error))?;
         let suffix = format!(":{}", run_tag(run_id));
