@@ -35,6 +35,8 @@ pub struct Call {
     pub log: Option<PathBuf>,
     /// Values masked as `***` in logs, in captured text and in error messages.
     pub secrets: Vec<String>,
+    /// Goes on where we are killed: half of it would leave the machine worse than all of it.
+    pub finishes: bool,
 }
 
 impl Call {
@@ -50,7 +52,13 @@ impl Call {
             deadline: Duration::from_secs(60),
             log: None,
             secrets: Vec::new(),
+            finishes: false,
         }
+    }
+
+    pub fn finishing(mut self) -> Self {
+        self.finishes = true;
+        self
     }
 
     pub fn deadline_s(mut self, seconds: u64) -> Self {
@@ -278,7 +286,7 @@ fn bound(call: &Call) -> Call {
     // Another's `setpriv` (a link to busybox) knows no --pdeathsig.
     let setpriv =
         which("setpriv").filter(|path| path.canonicalize().is_ok_and(|path| path.ends_with("setpriv")));
-    let Some(setpriv) = setpriv.filter(|_| is_there) else {
+    let Some(setpriv) = setpriv.filter(|_| is_there && !call.finishes) else {
         return call.clone();
     };
     let mut args: Vec<OsString> = ["--pdeathsig", "KILL", "--"].map(Into::into).to_vec();

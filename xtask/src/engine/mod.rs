@@ -101,6 +101,28 @@ impl Engine {
         })
     }
 
+    /// Does work that a docker command waits for, and ends it where the engine falls silent: the command itself would
+    /// wait for ever.
+    ///
+    /// # Errors
+    /// Those of the work; exit 3 where a ping is not answered.
+    pub async fn watched<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            done = work => done,
+            error = self.silence() => Err(error),
+        }
+    }
+
+    async fn silence(&self) -> anyhow::Error {
+        loop {
+            tokio::time::sleep(PATIENCE / 3).await;
+            let answer = self.docker.ping().await;
+            if answer.is_err_and(|error| trouble(&error) == Some(Trouble::Silent)) {
+                return silent("answer a ping").into();
+            }
+        }
+    }
+
     /// Which engine this is and where it runs, for verdicts about what containers do.
     pub fn identity(&self) -> String {
         format!("{} {}", self.words(), self.machine)
@@ -153,7 +175,10 @@ fn trouble(error: &Error) -> Option<Trouble> {
     if matches!(error, Error::DockerResponseServerError { .. }) {
         return None;
     }
-    let kind = causes(error).find_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()));
+    let kind = match error {
+        Error::IOError { err } => Some(err.kind()),
+        _ => causes(error).find_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind())),
+    };
     match kind {
         Some(std::io::ErrorKind::PermissionDenied) => Some(Trouble::Forbidden),
         Some(_) => Some(Trouble::Gone),
@@ -207,7 +232,15 @@ async fn next<T>(
     stream: &mut (impl Stream<Item = Result<T, Error>> + Unpin),
     what: &str,
 ) -> Result<Option<T>> {
-    match tokio::time::timeout(PATIENCE, stream.next()).await {
+    next_within(PATIENCE, stream, what).await
+}
+
+async fn next_within<T>(
+    patience: Duration,
+    stream: &mut (impl Stream<Item = Result<T, Error>> + Unpin),
+    what: &str,
+) -> Result<Option<T>> {
+    match tokio::time::timeout(patience, stream.next()).await {
         Ok(part) => part.transpose().map_err(|error| refused(what, &error)),
         Err(_) => Err(silent(what).into()),
     }
@@ -216,4 +249,49 @@ async fn next<T>(
 /// Whether the engine said "there is no such thing".
 fn is_absent(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code: 404, .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::explain;
+
+    fn broken(kind: std::io::ErrorKind) -> Error {
+        Error::IOError { err: kind.into() }
+    }
+
+    #[test]
+    fn what_keeps_an_engine_from_answering_is_told_apart() {
+        use std::io::ErrorKind::{ConnectionRefused, PermissionDenied};
+        assert_eq!(trouble(&broken(PermissionDenied)), Some(Trouble::Forbidden));
+        assert_eq!(trouble(&broken(ConnectionRefused)), Some(Trouble::Gone));
+        assert_eq!(trouble(&Error::RequestTimeoutError), Some(Trouble::Silent));
+        let said_no = Error::DockerResponseServerError {
+            status_code: 500,
+            message: "no connection to the registry".into(),
+        };
+        assert_eq!(trouble(&said_no), None, "it answered");
+    }
+
+    #[test]
+    fn each_trouble_has_its_remedy() {
+        let (_, text) = explain(&refused(
+            "list images",
+            &broken(std::io::ErrorKind::PermissionDenied),
+        ));
+        assert!(text.contains("usermod -aG docker"), "{text}");
+        let (_, text) = explain(&refused("list images", &Error::RequestTimeoutError));
+        assert!(
+            text.contains("hangs: it did not list images within 30 s"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_falls_silent_has_an_end() {
+        let mut silence = futures_util::stream::pending::<Result<u8, Error>>();
+        let patience = Duration::from_millis(10);
+        let error = next_within(patience, &mut silence, "export x").await.unwrap_err();
+        assert!(error.to_string().contains("did not export x within"), "{error}");
+    }
 }

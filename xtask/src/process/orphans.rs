@@ -48,3 +48,29 @@ fn end(pid: i32, run_id: &str) -> bool {
         .any(|entry| entry == mark.as_bytes());
     is_marked && pidfd_send_signal(&held, Signal::KILL).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{Call, start};
+
+    #[tokio::test]
+    async fn a_program_of_a_dead_run_is_ended_with_what_it_started_and_no_other_is() {
+        let id = format!("orphans-{}", std::process::id());
+        let two = Call::new(["sh", "-c", "sleep 600 & sleep 600"]);
+        let mut of_the_run = start(&two, &id).unwrap();
+        let mut of_another = start(&Call::new(["sleep", "600"]), &format!("{id}x")).unwrap();
+        let ended = end_orphans(&id).await;
+        assert!(
+            (2..=3).contains(&ended),
+            "the shell and what it had started: {ended}"
+        );
+        assert!(!of_the_run.wait().await.unwrap().success());
+        assert_eq!(end_orphans(&id).await, 0);
+        assert!(
+            of_another.try_wait().unwrap().is_none(),
+            "another run's was touched"
+        );
+        of_another.kill().await.unwrap();
+    }
+}

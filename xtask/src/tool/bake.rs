@@ -87,6 +87,12 @@ pub fn failed_target(stderr: &str) -> Option<&str> {
     line.split("target ").nth(1)?.split(':').next()
 }
 
+/// Whether a failed bake failed in what it was to build: of a single target no name is told.
+pub fn failed_to_solve(stderr: &str) -> bool {
+    let last = stderr.lines().rev().find(|line| line.starts_with("ERROR: "));
+    last.is_some_and(|line| line.starts_with("ERROR: failed to solve: "))
+}
+
 /// Whether a failed bake failed because the engine went away, whatever target it names.
 pub fn lost_engine(stderr: &str) -> bool {
     let words = [
@@ -142,6 +148,14 @@ mod tests {
             "#9 ERROR: process did not complete\nERROR: target frontend: failed to solve: exit code: 101\n";
         assert_eq!(failed_target(stderr), Some("frontend"));
         assert_eq!(failed_target("ERROR: failed to connect"), None);
+    }
+
+    #[test]
+    fn a_single_target_that_failed_is_not_named() {
+        let stderr = "#2 DONE 0.0s\nERROR: failed to solve: the Dockerfile cannot be empty\n";
+        assert_eq!(failed_target(stderr), None);
+        assert!(failed_to_solve(stderr));
+        assert!(!failed_to_solve("ERROR: failed to connect to the docker API\n"));
     }
 
     #[test]

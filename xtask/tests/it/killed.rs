@@ -111,16 +111,22 @@ fn written(folder: &Path) -> usize {
 
 /// Starts a run and waits until it has a folder.
 fn begin(checkout: &Checkout, words: &[&str]) -> (Child, String) {
+    begun(checkout, &mut checkout.command(words))
+}
+
+fn begun(checkout: &Checkout, command: &mut Command) -> (Child, String) {
     let before = runs(checkout);
-    let child = checkout.command(words).spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
+    while Instant::now() < deadline {
         if let Some(run_id) = runs(checkout).difference(&before).next() {
             return (child, run_id.clone());
         }
-        assert!(Instant::now() < deadline, "the run never began");
         std::thread::sleep(Duration::from_millis(2));
     }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    panic!("the run never began");
 }
 
 fn uninterrupted(checkout: &Checkout, events: &Events) -> Whole {
@@ -248,25 +254,18 @@ impl Alive {
             ..Fixture::new("kill-alive")
         }]);
         assert_eq!(checkout.run(&["build"]).code, Some(0));
-        let before = runs(&checkout);
         let mut command = checkout.command(&["boot"]);
-        let child = command
-            .env("XDG_STATE_HOME", beside.path("state"))
-            .spawn()
-            .unwrap();
+        command.env("XDG_STATE_HOME", beside.path("state"));
+        let (child, run_id) = begun(&checkout, &mut command);
+        let has_container = || {
+            let left = left_of(&checkout, &run_id);
+            left.iter().any(|thing| thing.starts_with("container"))
+        };
         let deadline = Instant::now() + Duration::from_secs(20);
-        let run_id = loop {
+        while !has_container() {
             assert!(Instant::now() < deadline, "no container of the living run");
             std::thread::sleep(Duration::from_millis(20));
-            let new: Vec<String> = runs(&checkout).difference(&before).cloned().collect();
-            if let [run_id] = &new[..]
-                && left_of(&checkout, run_id)
-                    .iter()
-                    .any(|thing| thing.starts_with("container"))
-            {
-                break run_id.clone();
-            }
-        };
+        }
         let mut alive = Alive {
             checkout,
             child,

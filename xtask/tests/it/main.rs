@@ -10,11 +10,14 @@
 mod arguments;
 mod checkout;
 mod copy;
+mod engine;
 mod fingerprint;
 mod foreign;
 mod gates;
 mod interruption;
 mod killed;
+mod malformed;
 mod network;
+mod relay;
 mod reuse;
 mod scaffold;

@@ -54,6 +54,11 @@ impl Baseline {
             std::fs::read_to_string(root.join(POLICY)).map_err(|error| wrong(POLICY, &error.to_string()))?;
         let policy: Policy =
             toml::from_str(&policy).map_err(|error| wrong(POLICY, error.to_string().trim()))?;
+        let percent = policy.allowed_growth_percent;
+        if !percent.is_finite() || percent < 0.0 {
+            let why = format!("allowed_growth_percent: {percent} is no number from 0 on");
+            return Err(wrong(POLICY, &why));
+        }
         let all: Accepteds = match std::fs::read_to_string(root.join(FILE)) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| wrong(FILE, &error.to_string()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Accepteds::new(),
