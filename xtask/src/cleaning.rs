@@ -34,6 +34,11 @@ pub async fn clean(only_look: bool) -> Result<()> {
     let mut total = Swept::default();
     for lease in Lease::dead(&Lease::dir()) {
         let run_id = lease.run_id.clone();
+        if !lease.concerns(&engine.id) && !lease.is_ancient() {
+            report::say(&format!(
+                "run {run_id}: what it left lies in another engine: point DOCKER_HOST to it"
+            ));
+        }
         let swept = if only_look {
             engine.left(&run_id).await?
         } else {

@@ -51,14 +51,18 @@ fn end(pid: i32, run_id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
     use crate::process::{Call, start};
 
     #[tokio::test]
     async fn a_program_of_a_dead_run_is_ended_with_what_it_started_and_no_other_is() {
         let id = format!("orphans-{}", std::process::id());
-        let two = Call::new(["sh", "-c", "sleep 600 & sleep 600"]);
+        let two = Call::new(["sh", "-c", "sleep 600 & echo; wait"]);
         let mut of_the_run = start(&two, &id).unwrap();
+        let mut started = of_the_run.stdout.take().unwrap();
+        started.read_u8().await.unwrap();
         let mut of_another = start(&Call::new(["sleep", "600"]), &format!("{id}x")).unwrap();
         let ended = end_orphans(&id).await;
         assert!(

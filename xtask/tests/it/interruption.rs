@@ -80,6 +80,15 @@ fn what_a_killed_run_leaves_the_next_one_sweeps_and_nothing_else() {
         .output();
     assert!(made.unwrap().status.success());
     let left = containers(&checkout);
+    let looked = checkout.run(&["clean", "--dry-run"]);
+    assert!(
+        looked
+            .stdout
+            .ends_with("would sweep 1 container, 1 image tag of dead runs\n"),
+        "{}",
+        looked.stdout
+    );
+    assert_eq!(containers(&checkout), left, "only a look");
     let swept = checkout.run(&["clean"]);
     assert_eq!(swept.code, Some(0), "{}", swept.said());
     assert!(

@@ -261,11 +261,7 @@ impl Alive {
             let left = left_of(&checkout, &run_id);
             left.iter().any(|thing| thing.starts_with("container"))
         };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !has_container() {
-            assert!(Instant::now() < deadline, "no container of the living run");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        until("the living run has a container", has_container);
         let mut alive = Alive {
             checkout,
             child,
@@ -315,25 +311,77 @@ fn what_a_killed_run_had_started_ends_with_it_and_creates_nothing_more() {
     let (checkout, events) = (pair("orphan"), Events::listen());
     assert_eq!(checkout.run(&["build"]).code, Some(0));
     let (mut child, run_id) = begin(&checkout, &["network"]);
-    let deadline = Instant::now() + Duration::from_secs(30);
     // The first network of the stack exists: compose is in the middle of its work.
-    while events.of(&run_id) == 0 || !processes_of(&run_id).iter().any(|name| name.contains("compose")) {
-        assert!(Instant::now() < deadline, "compose never began");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let composes = || processes_of(&run_id).iter().any(|name| name.contains("compose"));
+    until("compose is at work", || events.of(&run_id) > 0 && composes());
     child.kill().unwrap();
     child.wait().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while !processes_of(&run_id).is_empty() {
-        assert!(
-            Instant::now() < deadline,
-            "outlived it: {:?}",
-            processes_of(&run_id)
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("compose ended", || processes_of(&run_id).is_empty());
     assert_eq!(checkout.run(&["clean"]).code, Some(0));
     assert_eq!(left_of(&checkout, &run_id), Vec::<String>::new());
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(left_of(&checkout, &run_id), Vec::<String>::new(), "came later");
+}
+
+#[test]
+fn a_program_that_would_run_for_ever_ends_with_a_killed_run() {
+    let checkout = pair("bound");
+    assert_eq!(checkout.run(&["build"]).code, Some(0));
+    // The docker command, but for `compose up`, which never comes to an end and says nothing.
+    let real = Command::new("which").arg("docker").output().unwrap().stdout;
+    let real = String::from_utf8(real).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *' up '*) exec sleep 604;; esac\nexec {} \"$@\"\n",
+        real.trim()
+    );
+    checkout.write("path/docker", &script);
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(checkout.path("path/docker"), executable).unwrap();
+    let path = format!(
+        "{}:{}",
+        checkout.path("path").display(),
+        std::env::var("PATH").unwrap()
+    );
+    let (mut child, run_id) = begun(&checkout, checkout.command(&["network"]).env("PATH", path));
+    let sleeps = || {
+        processes_of(&run_id)
+            .iter()
+            .any(|name| name.contains("sleep 604"))
+    };
+    until("the program began", sleeps);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("it ended, and nobody swept", || processes_of(&run_id).is_empty());
+    assert_eq!(checkout.run(&["clean"]).code, Some(0));
+    assert_eq!(left_of(&checkout, &run_id), Vec::<String>::new());
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_a_dead_run_left_in_another_engine_is_kept_in_mind() {
+    let checkout = pair("elsewhere");
+    let lease = "state/horme/leases/20260101-000000-abcd";
+    checkout.write(
+        lease,
+        "{\"engine\": \"an engine of yesterday\", \"run_dir\": \"/nowhere\"}",
+    );
+    let swept = checkout.run(&["clean"]);
+    assert_eq!(swept.code, Some(0), "{}", swept.said());
+    assert!(
+        swept.stdout.contains("lies in another engine"),
+        "{}",
+        swept.stdout
+    );
+    assert!(checkout.path(lease).is_file());
+    // One that names no engine, or half of one, was cut off before anything was created.
+    checkout.write(lease, "{\"engine\": \"an eng");
+    assert_eq!(checkout.run(&["clean"]).stdout, "swept nothing of dead runs\n");
+    assert!(!checkout.path(lease).exists());
 }
