@@ -278,10 +278,17 @@ impl<'a> Run<'a> {
             self.scanner = Some(scan::Scanner::new(self.context, settings)?);
         }
         // From here on things are created: a lease tells the next run that we live, or lived.
-        let lease = Lease::take(&Lease::dir(), &self.context.run_id)?;
-        let standing = self.hold(standing).await;
+        let lease = Lease::take(
+            &Lease::dir(),
+            &self.context.run_id,
+            self.context.estate(Some(self.engine)),
+        )?;
+        let held = self.hold(standing).await;
         cleaning::sweep_the_dead(self.engine, self.board).await;
-        let done = self.gates(standing, records).await;
+        let done = match held {
+            Ok(standing) => self.gates(standing, records).await,
+            Err(error) => Err(error),
+        };
         // Whatever happened, nothing of this run stays.
         cleaning::clean_up(self.context, self.engine, lease, self.board).await;
         self.context.cache.forget_old();
@@ -289,14 +296,16 @@ impl<'a> Run<'a> {
     }
 
     /// The images that stand, under names that this run alone moves; one that went away meanwhile is built.
-    async fn hold(&self, standing: Vec<Built>) -> Vec<Built> {
+    async fn hold(&self, standing: Vec<Built>) -> Result<Vec<Built>> {
         let mut held = Vec::new();
         for image in standing {
-            if image.hold(self.context, self.engine).await.is_ok() {
-                held.push(image);
+            match image.hold(self.context, self.engine).await {
+                Ok(()) => held.push(image),
+                Err(error) if self.engine.image(&image.digest).await?.is_some() => return Err(error),
+                Err(_) => {}
             }
         }
-        held
+        Ok(held)
     }
 
     async fn gates(&self, standing: Vec<Built>, records: &mut Vec<Record>) -> Result<()> {

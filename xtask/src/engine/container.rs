@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::{Engine, PATIENCE, RUN_LABEL, is_absent, next, refused};
 use anyhow::Result;
 use bollard::container::LogOutput;
 use bollard::exec::StartExecResults;
@@ -11,9 +12,6 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
     RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
-use futures_util::StreamExt;
-
-use super::{Engine, RUN_LABEL, is_absent, refused};
 
 /// What to create. Every container of a gate runs under the constraints of production: a read-only root,
 /// no capabilities, no new privileges, limits on memory and processes.
@@ -122,7 +120,9 @@ impl Engine {
         let options = StopContainerOptionsBuilder::default()
             .t(grace.as_secs() as i32)
             .build();
-        match self.docker.stop_container(&container.id, Some(options)).await {
+        // The engine answers once the container has ended.
+        let docker = self.docker.clone().with_timeout(grace + PATIENCE);
+        match docker.stop_container(&container.id, Some(options)).await {
             // 304: it had ended already, which is what was asked for.
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 304, .. }) | Ok(()) => {
                 Ok(())
@@ -138,7 +138,9 @@ impl Engine {
             .v(true)
             .build();
         match self.docker.remove_container(&container.id, Some(options)).await {
-            Err(error) if !is_absent(&error) => Err(refused("remove a container", &error)),
+            Err(error) if !is_absent(&error) && !is_under_way(&error) => {
+                Err(refused("remove a container", &error))
+            }
             _ => Ok(()),
         }
     }
@@ -181,8 +183,7 @@ impl Engine {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
         let mut stream = Box::pin(self.docker.logs(&container.id, Some(options)));
         let mut text = String::new();
-        while let Some(part) = stream.next().await {
-            let part = part.map_err(|error| refused("read a container's log", &error))?;
+        while let Some(part) = next(&mut stream, "read a container's log").await? {
             text.push_str(&part.to_string());
         }
         Ok(text)
@@ -211,8 +212,8 @@ impl Engine {
             output: mut stream, ..
         } = started.map_err(failed)?
         {
-            while let Some(part) = stream.next().await {
-                if let LogOutput::StdOut { message } | LogOutput::StdErr { message } = part.map_err(failed)? {
+            while let Some(part) = next(&mut stream, "run a command inside a container").await? {
+                if let LogOutput::StdOut { message } | LogOutput::StdErr { message } = part {
                     output.push_str(&String::from_utf8_lossy(&message));
                 }
             }
@@ -239,4 +240,13 @@ impl Engine {
         services.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(services)
     }
+}
+
+/// Whether the engine said that it is removing the container already.
+fn is_under_way(error: &bollard::errors::Error) -> bool {
+    matches!(
+        error,
+        bollard::errors::Error::DockerResponseServerError { status_code: 409, message }
+            if message.contains("already in progress")
+    )
 }

@@ -7,10 +7,9 @@ use anyhow::{Context as _, Result};
 use bollard::query_parameters::{
     ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
-use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 
-use super::{Engine, is_absent, refused};
+use super::{Engine, is_absent, next, refused};
 
 /// An image as the engine holds it.
 #[derive(Debug, Clone, Default)]
@@ -121,8 +120,7 @@ impl Engine {
             .await
             .with_context(|| format!("cannot write {}", path.display()))?;
         let mut stream = Box::pin(self.docker.export_image(name));
-        while let Some(part) = stream.next().await {
-            let part = part.map_err(|error| refused(&format!("export {name}"), &error))?;
+        while let Some(part) = next(&mut stream, &format!("export {name}")).await? {
             file.write_all(&part)
                 .await
                 .with_context(|| format!("cannot write {}", path.display()))?;

@@ -2,9 +2,8 @@
 
 use anyhow::Result;
 use bollard::query_parameters::{KillContainerOptionsBuilder, StatsOptionsBuilder};
-use futures_util::StreamExt;
 
-use super::{Container, Engine, refused};
+use super::{Container, Engine, next, refused};
 
 /// What a container uses at one moment; `None` is "not known here", never nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,10 +28,9 @@ impl Engine {
             .one_shot(true)
             .build();
         let mut stream = Box::pin(self.docker.stats(&container.id, Some(options)));
-        let Some(stats) = stream.next().await else {
+        let Some(stats) = next(&mut stream, "read a container's figures").await? else {
             return Ok(Usage::default());
         };
-        let stats = stats.map_err(|error| refused("read a container's figures", &error))?;
         let memory = stats.memory_stats.unwrap_or_default();
         let parts = memory.stats.unwrap_or_default();
         let cache = parts.get("inactive_file").copied().unwrap_or_default();

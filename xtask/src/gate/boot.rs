@@ -158,16 +158,16 @@ impl Boot<'_> {
         Ok((status, answer.json().await?))
     }
 
-    /// Appends a container's log to the step's log; returns it.
-    async fn keep_log(&self, container: &Container, purpose: &str) -> String {
+    /// Appends a container's log to the step's log; returns it. A log that the engine does not give is no empty one.
+    async fn keep_log(&self, container: &Container, purpose: &str) -> Result<String> {
         use std::io::Write;
-        let log = self.engine.logs(container).await.unwrap_or_default();
+        let log = self.engine.logs(container).await?;
         let path = self.context.log(&step(Gate::Boot, &self.image.plan.service.name));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
         if let Ok(mut file) = file {
             let _ = writeln!(file, "== {purpose}\n{log}");
         }
-        log
+        Ok(log)
     }
 }
 

@@ -80,7 +80,14 @@ impl Boot<'_> {
                 Err(error) => Some(Err(error)),
             }
         });
-        Ok(ended.await.transpose()?.flatten())
+        match ended.await.transpose()? {
+            Some(code) => Ok(code),
+            // An engine that hung until the deadline kept us from seeing its end: it is asked once more.
+            None => {
+                let state = self.engine.state(container).await?;
+                Ok(state.exit_code.filter(|_| !state.running))
+            }
+        }
     }
 
     /// Killed and started again, the same container must live again and be the same.

@@ -55,7 +55,7 @@ impl Boot<'_> {
 
     /// Keeps its log and takes it away.
     pub(super) async fn finish(&self, container: &Container, purpose: &str) -> Result<String> {
-        let log = self.keep_log(container, purpose).await;
+        let log = self.keep_log(container, purpose).await?;
         self.engine.remove(container).await?;
         Ok(log)
     }
@@ -126,7 +126,7 @@ impl Boot<'_> {
         container: &Container,
         limit: Duration,
     ) -> Result<Result<u16, String>> {
-        let answered = poll(Deadline::within(limit), POLL_EVERY, || async {
+        let ask = async || {
             let state = match self.engine.state(container).await {
                 Ok(state) => state,
                 Err(error) => return Some(Err(error)),
@@ -144,8 +144,13 @@ impl Boot<'_> {
                 .await
                 .ok()?;
             answer.status().is_success().then_some(Ok(Ok(port)))
-        });
-        answered.await.unwrap_or_else(|| {
+        };
+        let answered = match poll(Deadline::within(limit), POLL_EVERY, &ask).await {
+            // An engine that hung until the deadline kept us from seeing the service: it is asked once more.
+            None => ask().await,
+            answered => answered,
+        };
+        answered.unwrap_or_else(|| {
             let port = self.image.plan.service.port;
             Ok(Err(format!(
                 "no 200 from /live on port {port} within {} s",
