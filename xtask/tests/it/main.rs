@@ -21,3 +21,4 @@ mod network;
 mod relay;
 mod reuse;
 mod scaffold;
+mod surroundings;
