@@ -28,3 +28,4 @@ mod scaffold;
 mod scan;
 mod selftest;
 mod size;
+mod surroundings;
