@@ -102,6 +102,14 @@ pub struct RunOptions {
     #[arg(long, value_name = "DIR", env = "HORME_VULN_DB")]
     pub vuln_db: Option<PathBuf>,
 
+    /// Where set-up fetches the database from instead of its makers' registry, e.g. a mirror
+    #[arg(long, value_name = "REPOSITORY", env = "HORME_VULN_DB_REPOSITORY", value_parser = repository)]
+    pub vuln_db_repository: Option<String>,
+
+    /// The scanner to use [default: the one that set-up keeps, otherwise the one on PATH]
+    #[arg(long, value_name = "FILE", env = "HORME_TRIVY")]
+    pub trivy: Option<PathBuf>,
+
     /// Reuse no image and no verdict of earlier runs: bake (the engine's own cache helps) and look again
     #[arg(long)]
     pub fresh: bool,
@@ -117,6 +125,10 @@ pub struct RunOptions {
     /// Set by `budget --accept`.
     #[arg(skip)]
     pub accept: bool,
+}
+
+fn repository(text: &str) -> Result<String, String> {
+    crate::gate::scan::a_repository(text).map(|()| text.to_owned())
 }
 
 #[derive(Debug, Clone, Args)]

@@ -297,7 +297,7 @@ impl<'a> Run<'a> {
         }
         if let Some(scanner) = &self.scanner {
             // Its evidence is kept by the gate itself: policy and age are applied anew.
-            let look = |image| scan::check(self.context, self.engine, scanner, image, &self.plan.limits);
+            let look = |image| scan::check(self.context, self.engine, scanner, image);
             let mut scans = self.each(&judged, Gate::Scan, |_| None, look).await;
             if self.plan.left_out.is_empty() && scan::unused_exceptions(scanner, &mut scans) {
                 scans.iter().for_each(|record| self.board.judged(record));

@@ -19,7 +19,6 @@ pub struct Limits {
     pub stop_deadline_ms: u64,
     pub stack_deadline_ms: u64,
     pub recovery_deadline_ms: u64,
-    pub scan_deadline_ms: u64,
     pub memory_bytes: i64,
     pub pids: i64,
 }
@@ -31,7 +30,6 @@ impl Default for Limits {
             stop_deadline_ms: 10_000,
             stack_deadline_ms: 90_000,
             recovery_deadline_ms: 60_000,
-            scan_deadline_ms: 120_000,
             memory_bytes: 256 * 1024 * 1024,
             pids: 128,
         }

@@ -5,6 +5,7 @@ pub mod apt;
 mod engine;
 mod packages;
 mod preflight;
+mod scanner;
 mod tools;
 mod version;
 
@@ -16,7 +17,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 pub use preflight::preflight;
-pub use tools::{database, hadolint, trivy};
+pub use scanner::{named_trivy, trivy};
+pub use tools::{database, hadolint};
 
 use crate::bases::{self, Bases};
 use crate::context::{Context, Deadline, poll};

@@ -13,9 +13,11 @@ mod licences;
 mod look;
 mod origin;
 mod policy;
+mod remedy;
 mod since;
 #[cfg(test)]
 mod testing;
+mod vex;
 mod vulnerabilities;
 mod yanked;
 
@@ -31,13 +33,13 @@ use crate::context::Context;
 use crate::engine::Engine;
 use crate::evidence::{self, Subject};
 use crate::exit::Failure;
-use crate::plan::Limits;
-use crate::verdict::{Gate, Origin, Outcome, Record};
-use database::Database;
+use crate::verdict::{Check, Gate, Origin, Outcome, Record};
+use database::{Database, Opened};
 use dependencies::Dependencies;
 use exceptions::Exceptions;
 use look::{Seen, look};
-use policy::Policy;
+pub use policy::{Policy, a_repository};
+use vex::Vex;
 
 /// What every scan of a run shares.
 #[derive(Debug)]
@@ -45,8 +47,11 @@ pub struct Scanner {
     pub trivy: PathBuf,
     pub policy: Policy,
     pub database: Option<Database>,
+    /// Why the database that there is cannot be asked.
+    damage: Option<String>,
     exceptions: Exceptions,
     dependencies: Arc<Dependencies>,
+    vex: Vex,
 }
 
 /// The policy of the checkout, and the database that was named: read before anything is built, so that a fault
@@ -54,28 +59,33 @@ pub struct Scanner {
 #[derive(Debug)]
 pub struct Settings {
     policy: Policy,
-    named: Option<Database>,
+    named: Option<Opened>,
     dependencies: Arc<Dependencies>,
 }
 
 impl Settings {
     /// # Errors
-    /// Exit 2: see [`Policy::read`], [`Dependencies::read`] and [`Database::open`].
+    /// Exit 2: see [`Policy::read`], [`Exceptions::read`], [`Vex::read`], [`Dependencies::read`] and [`Database::open`];
+    /// or a scanner is named that is no file.
     pub fn read(context: &Context, catalogue: &Catalogue) -> Result<Self> {
+        crate::setup::named_trivy(context)?;
         let named = context.options.vuln_db.as_deref();
         Ok(Settings {
             named: named.map(|dir| Database::open(dir, &context.cache)).transpose()?,
-            policy: Exceptions::read(&context.root).and(Policy::read(&context.root))?,
             dependencies: Arc::new(Dependencies::read(context, catalogue)?),
+            policy: Exceptions::read(&context.root)
+                .and(Vex::read(&context.root))
+                .and(Policy::read(&context.root))?,
         })
     }
 
     /// The folder of the database that will be asked, if there is one.
     pub fn database_dir(&self) -> Option<PathBuf> {
-        self.named
-            .as_ref()
-            .map(|database| database.dir.clone())
-            .or_else(crate::setup::database)
+        match &self.named {
+            Some(Ok(database)) => Some(database.dir.clone()),
+            Some(Err(_)) => None,
+            None => crate::setup::database(),
+        }
     }
 }
 
@@ -85,7 +95,7 @@ impl Scanner {
     /// # Errors
     /// Exit 3: there is no scanner.
     pub fn new(context: &Context, settings: &Settings) -> Result<Self> {
-        let trivy = crate::setup::trivy().ok_or_else(|| {
+        let trivy = crate::setup::trivy(context).ok_or_else(|| {
             Failure::undecided("there is no Trivy to scan with", "`cargo xtask setup` fetches it")
         })?;
         let kept = || {
@@ -93,16 +103,23 @@ impl Scanner {
                 .map(|dir| Database::open(&dir, &context.cache))
                 .transpose()
         };
-        let database = match settings.named.clone() {
+        let opened = match settings.named.clone() {
             Some(named) => Some(named),
             None => kept()?,
+        };
+        let (database, damage) = match opened {
+            Some(Ok(database)) => (Some(database), None),
+            Some(Err(damage)) => (None, Some(damage)),
+            None => (None, None),
         };
         Ok(Scanner {
             trivy,
             policy: settings.policy.clone(),
             database,
+            damage,
             exceptions: Exceptions::read(&context.root)?,
             dependencies: settings.dependencies.clone(),
+            vex: Vex::read(&context.root)?,
         })
     }
 
@@ -128,13 +145,7 @@ impl Scanner {
 }
 
 /// Judges one image: by the findings of an earlier scan where nothing that they depend on has changed.
-pub async fn check(
-    context: &Context,
-    engine: &Engine,
-    scanner: &Scanner,
-    image: &Built,
-    limits: &Limits,
-) -> Result<Record> {
+pub async fn check(context: &Context, engine: &Engine, scanner: &Scanner, image: &Built) -> Result<Record> {
     let subject = scanner.subject(image);
     if let Some(kept) = evidence::find::<Seen>(context, &subject) {
         let origin = Origin::Reused {
@@ -145,7 +156,7 @@ pub async fn check(
             .await
             .by_evidence_of(origin));
     }
-    let seen = look(context, engine, scanner, image, limits).await?;
+    let seen = look(context, engine, scanner, image).await?;
     let service = &image.plan.service;
     // A scan that did not see the binary's crates has looked at nothing: the next run looks again.
     if crates::judge(&seen.crates, &service.crates, &service.build_crates).outcome == Outcome::Passed {
@@ -161,13 +172,19 @@ async fn judge(context: &Context, scanner: &Scanner, image: &Built, seen: &Seen)
     let origins = dependencies
         .origins(context, service, &scanner.policy, seen)
         .await;
+    let product = vex::Image {
+        name: &service.image,
+        digest: &image.digest,
+    };
+    let found = vulnerabilities::fates(&seen.report, scanner, &origins, product, day(now));
     let mut checks = vec![
         crates::judge(&seen.crates, &service.crates, &service.build_crates),
-        vulnerabilities::judge(&seen.report, scanner, &origins, now),
+        vulnerabilities::judge(&found, scanner, &origins, now),
         findings::secrets(&seen.report, &seen.layers),
         files::judge(&seen.odd_files, &seen.layers),
         configuration::judge(&image.env, &image.labels),
         scanner.exceptions.judge(day(now)),
+        scanner.vex.judge(),
         findings::misconfigurations(&seen.report, &scanner.policy),
     ];
     checks.extend(dependencies.judge(context, service, &scanner.policy).await);
@@ -175,7 +192,7 @@ async fn judge(context: &Context, scanner: &Scanner, image: &Built, seen: &Seen)
     let mut record = Record::from_checks(&service.name, Gate::Scan, checks, reason)
         .figure("crates_seen", seen.crates.len())
         .figure("crates_expected", service.crates.len());
-    let findings = origins.findings(&seen.report, &seen.odd_files);
+    let findings = origins.findings(&found, &seen.report, &seen.odd_files);
     if !findings.is_empty() {
         record = record.figure("findings", serde_json::json!(findings));
     }
@@ -192,19 +209,26 @@ fn day(now: jiff::Timestamp) -> jiff::civil::Date {
     now.to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
-/// Adds an exception that no image needed to the verdicts that it concerns: all of them. To be asked once every
-/// image of the checkout was scanned with a database; until then nobody knows. Returns what changed.
+/// Adds exceptions and statements that no image needed to the verdicts that they concern: all of them. To be asked
+/// once every image of the checkout was scanned with a database; until then nobody knows. Returns what changed.
 pub fn unused_exceptions(scanner: &Scanner, records: &mut [Record]) -> bool {
     let asked = |record: &Record| record.figures.contains_key("database_sha256");
     if scanner.database.is_none() || !records.iter().all(asked) {
         return false;
     }
-    let Some(check) = scanner.exceptions.unused() else {
+    let unused: Vec<Check> = scanner
+        .exceptions
+        .unused()
+        .into_iter()
+        .chain(scanner.vex.unused())
+        .collect();
+    if unused.is_empty() {
         return false;
-    };
+    }
     for record in records {
         let mut checks = std::mem::take(&mut record.checks);
-        checks.push(check.clone());
+        checks.retain(|check| unused.iter().all(|unused| unused.name != check.name));
+        checks.extend(unused.iter().cloned());
         let judged = Record::from_checks(&record.service, Gate::Scan, checks, "");
         (record.checks, record.outcome, record.reason) = (judged.checks, judged.outcome, judged.reason);
     }

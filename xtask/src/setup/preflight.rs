@@ -1,7 +1,7 @@
 //! Looks at everything that a run needs and names all that is missing at once. Changes nothing.
 
 use super::version::{self, Version};
-use super::{Fix, Problem, engine, packages, tools};
+use super::{Fix, Problem, engine, packages, scanner, tools};
 use crate::bases::{self, Bases, Origin};
 use crate::context::Context;
 use crate::engine::Engine;
@@ -81,12 +81,17 @@ async fn look_at_plugin(context: &Context, plugin: &Plugin) -> Option<Problem> {
 }
 
 async fn look_at_trivy(context: &Context) -> Option<Problem> {
-    let why = tools::look_at_trivy(context).await.err()?;
-    let can_fetch = process::which("npm").is_some();
+    let why = scanner::look(context).await.err()?;
+    let named = context.options.trivy.is_some();
+    let can_fetch = process::which("npm").is_some() && !named;
     Some(Problem {
         what: "no scanner".to_owned(),
         why,
-        remedy: format!("put Trivy {} on PATH", tools::TRIVY_VERSION),
+        remedy: if named {
+            "name another one: --trivy FILE, HORME_TRIVY".to_owned()
+        } else {
+            format!("put Trivy {} on PATH", tools::TRIVY_VERSION)
+        },
         fix: if can_fetch { Fix::Trivy } else { Fix::ByHand },
         optional: false,
     })

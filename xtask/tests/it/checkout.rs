@@ -198,7 +198,8 @@ impl Checkout {
             .env("CI", "true")
             .env("XDG_STATE_HOME", self.path("state"))
             .env("HORME_CACHE_DIR", self.path("cache"))
-            .env_remove("HORME_VULN_DB");
+            .env_remove("HORME_VULN_DB")
+            .env_remove("HORME_TRIVY");
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -19,3 +19,4 @@ mod network;
 mod registry;
 mod reuse;
 mod scaffold;
+mod scan;

@@ -142,11 +142,8 @@ mod tests {
     const GOOD: &str = "[[exception]]\nid = \"CVE-1\"\npackage = \"smallvec\"\nowner = \"ann\"\nreason = \"not reached\"\nexpires = \"2026-12-31\"\n";
 
     fn finding(id: &str, package: &str) -> Vulnerability {
-        Vulnerability {
-            id: id.into(),
-            pkg_name: package.into(),
-            ..Vulnerability::default()
-        }
+        let text = serde_json::json!({"VulnerabilityID": id, "PkgName": package});
+        serde_json::from_value(text).unwrap()
     }
 
     fn day(text: &str) -> Date {

@@ -27,12 +27,12 @@ pub fn secrets(report: &Report, layers: &Layers) -> Check {
 pub fn misconfigurations(report: &Report, policy: &Policy) -> Check {
     let all = report.results.iter().flat_map(|result| &result.misconfigurations);
     let failing = |found: &&trivy::Misconfiguration| {
-        found.status != "PASS" && policy.fail_severities.contains(&found.severity)
+        found.status != "PASS" && policy.fails_misconfigured(found.severity)
     };
     match all.clone().find(failing) {
         Some(found) => Check::violated(
             "misconfigurations",
-            format!("{} {}: {}", found.severity, found.id, found.title),
+            format!("{} {}: {}", found.severity.word(), found.id, found.title),
             "mend the service's Dockerfile",
         ),
         None => Check::passed(
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn secrets_and_misconfigurations_are_named() {
         let report = trivy::parse(
-            r#"{"Results":[{"Target":"/app/key","Secrets":[{"RuleID":"aws-access-key-id","Severity":"CRITICAL","Title":"AWS key"}]},
+            r#"{"SchemaVersion":2,"Results":[{"Target":"/app/key","Secrets":[{"RuleID":"aws-access-key-id","Severity":"CRITICAL","Title":"AWS key"}]},
             {"Misconfigurations":[{"ID":"DS002","Severity":"HIGH","Status":"FAIL","Title":"root user"}]}]}"#,
         )
         .unwrap();
@@ -62,7 +62,7 @@ mod tests {
         let policy = scanner(None, DatabasePolicy::Required).policy;
         assert_eq!(
             misconfigurations(&report, &policy).detail,
-            "HIGH DS002: root user"
+            "HIGH DS-0002: root user"
         );
     }
 }

@@ -1,12 +1,13 @@
 //! The look itself: Trivy on an image's archive, what the files of its layers are, and nothing of any policy.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use super::database::Database;
 use super::files::{self, OddFile};
 use super::{Scanner, layers::Layers};
 use crate::build::Built;
@@ -14,7 +15,6 @@ use crate::context::Context;
 use crate::engine::Engine;
 use crate::exit::Failure;
 use crate::gate::step;
-use crate::plan::Limits;
 use crate::process;
 use crate::tool::trivy::{self, Report, Scanners};
 use crate::verdict::Gate;
@@ -29,13 +29,7 @@ pub struct Seen {
 }
 
 /// Runs Trivy. Crates come from the report where there is a database; without one, from a bill of materials.
-pub async fn look(
-    context: &Context,
-    engine: &Engine,
-    scanner: &Scanner,
-    image: &Built,
-    limits: &Limits,
-) -> Result<Seen> {
+pub async fn look(context: &Context, engine: &Engine, scanner: &Scanner, image: &Built) -> Result<Seen> {
     let archive = image.export(engine).await?;
     let name = step(Gate::Scan, &image.plan.service.name);
     let output = context.run_dir.join("scan").join(format!("{name}.json"));
@@ -46,7 +40,12 @@ pub async fn look(
         None => (cache.as_path(), Scanners::WithoutDatabase),
     };
     let call = trivy::scan(&scanner.trivy, archive, dir, &output, scanners);
-    let text = report(context, call, &output, &name, limits).await?;
+    let before = scanner.database.as_ref().map(Database::as_it_is);
+    let text = report(context, call, &output, &name, scanner).await?;
+    // Trivy takes a database away that it cannot read, and finds nothing in the empty one that it makes instead.
+    if scanner.database.as_ref().map(Database::as_it_is) != before {
+        return Err(unreadable(&name, "the database changed while it was asked"));
+    }
     let mut report = trivy::parse(&text).map_err(|error| unreadable(&name, &error.to_string()))?;
     let dockerfile = std::fs::read_to_string(context.root.join(image.plan.service.dockerfile()));
     let layers = Layers::read(&text, &dockerfile.unwrap_or_default())
@@ -55,7 +54,7 @@ pub async fn look(
     if scanner.database.is_none() {
         let output = context.run_dir.join("scan").join(format!("{name}.cdx.json"));
         let call = trivy::bill(&scanner.trivy, archive, dir, &output);
-        let text = self::report(context, call, &output, &name, limits).await?;
+        let text = self::report(context, call, &output, &name, scanner).await?;
         crates = trivy::crates_in_bill(&text)
             .map_err(|error| unreadable(&name, &error.to_string()))?
             .into_iter()
@@ -82,26 +81,46 @@ async fn report(
     call: process::Call,
     output: &Path,
     name: &str,
-    limits: &Limits,
+    scanner: &Scanner,
 ) -> Result<String> {
     let _ = std::fs::remove_file(output);
-    let mut call = call.log(context.log(name));
-    call.deadline = Duration::from_millis(limits.scan_deadline_ms);
+    let call = call.log(context.log(name)).deadline_s(scanner.policy.deadline_s);
     let ended = process::run(context, &call).await?;
-    std::fs::read_to_string(output).map_err(|_| {
-        let why = format!(
-            "Trivy ended with {} and wrote no report:\n{}",
-            ended.status,
-            ended.last_lines(3)
-        );
-        Failure::undecided(why, format!("see logs/{name}.log")).into()
-    })
+    match std::fs::read_to_string(output) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(unreadable(name, &error.to_string())),
+        Err(_) => {
+            let why = format!(
+                "Trivy ended with {} and wrote no report: {}",
+                ended.status,
+                telling(&ended.stderr).unwrap_or_else(|| ended.last_lines(3))
+            );
+            let database = scanner.database.as_ref().map(|database| {
+                format!(
+                    "; where it names the database: another one, --vuln-db DIR (asked was {})",
+                    database.file().display()
+                )
+            });
+            let hint = format!("see logs/{name}.log{}", database.unwrap_or_default());
+            Err(Failure::undecided(why, hint).into())
+        }
+    }
+}
+
+/// The line that says why: a trace of the stack may follow it.
+fn telling(said: &str) -> Option<String> {
+    let begins = ["panic:", "fatal error:", "unexpected fault"];
+    let mut lines = said.lines().filter(|line| {
+        let line = line.trim();
+        begins.iter().any(|word| line.starts_with(word)) || line.contains("FATAL")
+    });
+    lines.next().map(str::to_owned)
 }
 
 fn unreadable(name: &str, why: &str) -> anyhow::Error {
     Failure::undecided(
-        format!("Trivy's report cannot be read: {why}"),
-        format!("see logs/{name}.log"),
+        format!("Trivy's report cannot be used: {why}"),
+        format!("see logs/{name}.log; scan again, or with another scanner: --trivy FILE"),
     )
     .into()
 }

@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::files::OddFile;
 use super::layers::Layers;
 use super::policy::Disclosed;
+use super::remedy;
 use super::since::{Cause, Since, cause};
+use super::vulnerabilities::Fate;
 use crate::catalogue::Service;
 use crate::graph::Graph;
 use crate::tool::trivy::{Report, Vulnerability};
@@ -26,6 +28,16 @@ pub struct Finding {
     /// The versions without it.
     pub fixed: String,
     pub title: String,
+    /// When it was published, and where it is described.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub published: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// What policy makes of it: `fails`, `excepted`, `let pass`, `reported`; and why, where a statement says so.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub became: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// `crate`, `base image`, `file <path> in layer <n>`, `configuration`.
     pub origin: String,
     /// A crate's path from the service, or a file's in the image.
@@ -101,7 +113,8 @@ impl Origins<'_> {
     /// What mends it.
     pub fn remedy(&self, found: &Vulnerability) -> String {
         match self.crate_id(found) {
-            Some(id) => self.graph.remedy(&id, &found.fixed_version),
+            Some(id) => remedy::of_crate(self.graph, &id, &found.fixed_version),
+            None if found.fixed_version.is_empty() => remedy::without_mending(&found.pkg_name),
             None if self.in_base(found) => {
                 format!(
                     "take a base image with {} {} (docker/bases/pins.toml)",
@@ -121,20 +134,20 @@ impl Origins<'_> {
     }
 
     /// Everything that was found, those below any threshold too.
-    pub fn findings(&self, report: &Report, odd: &[OddFile]) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    pub fn findings(
+        &self,
+        found: &[(&Vulnerability, Fate)],
+        report: &Report,
+        odd: &[OddFile],
+    ) -> Vec<Finding> {
+        let vulnerabilities = found.iter().map(|(found, fate)| self.vulnerability(found, fate));
+        let mut findings: Vec<Finding> = vulnerabilities.collect();
         for result in &report.results {
-            findings.extend(
-                result
-                    .vulnerabilities
-                    .iter()
-                    .map(|found| self.vulnerability(found)),
-            );
             findings.extend(result.secrets.iter().map(|found| {
                 let number = self.layers.number(&found.layer.diff_id);
                 Finding {
                     id: found.rule_id.clone(),
-                    severity: found.severity.clone(),
+                    severity: found.severity.word().to_owned(),
                     title: found.title.clone(),
                     ..self.file("secret", &result.target, number)
                 }
@@ -146,7 +159,7 @@ impl Origins<'_> {
             findings.extend(failed.map(|found| Finding {
                 kind: "misconfiguration",
                 id: found.id.clone(),
-                severity: found.severity.clone(),
+                severity: found.severity.word().to_owned(),
                 title: found.title.clone(),
                 origin: "configuration".to_owned(),
                 ..Finding::default()
@@ -159,13 +172,14 @@ impl Origins<'_> {
         findings
     }
 
-    fn vulnerability(&self, found: &Vulnerability) -> Finding {
+    fn vulnerability(&self, found: &Vulnerability, fate: &Fate) -> Finding {
+        let (became, why) = fate.words();
         let (origin, path) = self.place(found);
         Finding {
             kind: "vulnerability",
             id: found.id.clone(),
-            severity: found.severity.clone(),
-            status: found.status.clone(),
+            severity: found.severity.word().to_owned(),
+            status: found.status().word().to_owned(),
             package: found.pkg_name.clone(),
             version: found.installed_version.clone(),
             fixed: found.fixed_version.clone(),
@@ -173,6 +187,10 @@ impl Origins<'_> {
             origin,
             path,
             introduced: Some(self.cause(found)),
+            published: found.published_date.clone(),
+            url: found.primary_url.clone(),
+            became,
+            why: why.map(str::to_owned),
         }
     }
 
@@ -252,7 +270,11 @@ pub(crate) mod tests {
         };
         let all = |before: Option<&[&str]>| {
             with(before, Disclosed::Fail, false, |origins, report| {
-                origins.findings(report, std::slice::from_ref(&odd))
+                let found: Vec<_> = report
+                    .vulnerabilities()
+                    .map(|found| (found, Fate::Fails))
+                    .collect();
+                origins.findings(&found, report, std::slice::from_ref(&odd))
             })
         };
         let findings = all(Some(&["frontend 0.1.0"]));

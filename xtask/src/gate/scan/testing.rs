@@ -3,27 +3,26 @@
 use super::Scanner;
 use super::database::Database;
 use super::exceptions::Exceptions;
-use super::policy::{Availability, DatabasePolicy, Disclosed, Policy};
+use super::policy::{DatabasePolicy, Policy};
+use super::vex::Vex;
 use crate::verdict::{Check, Gate, Record};
 
 /// A scanner whose database is so many days old, or that has none.
 pub fn scanner(days_old: Option<i64>, database: DatabasePolicy) -> Scanner {
+    let mut policy = Policy::parse(include_str!("../../../../docker/policy/scan.toml")).unwrap();
+    policy.database = database;
     let now = jiff::Timestamp::now();
     Scanner {
         trivy: "trivy".into(),
-        policy: Policy {
-            database,
-            database_max_age_days: 7,
-            fail_severities: vec!["CRITICAL".into(), "HIGH".into()],
-            yanked: Availability::WhenAvailable,
-            disclosed: Disclosed::Fail,
-        },
+        policy,
         database: days_old.map(|days| Database {
             dir: "db".into(),
             sha256: "ab".into(),
             updated_at: now - jiff::SignedDuration::from_hours(24 * days),
         }),
+        damage: None,
         exceptions: Exceptions::default(),
+        vex: Vex::default(),
         dependencies: Default::default(),
     }
 }

@@ -1,128 +1,246 @@
-//! Known vulnerabilities in what an image holds. "None" needs a database, and one that is not too old.
+//! Known vulnerabilities in what an image holds, and what policy, exceptions and VEX statements make of each. "None"
+//! needs a database, and one that is not too old.
 
+use std::collections::BTreeSet;
+
+use jiff::civil::Date;
+
+use super::Scanner;
 use super::origin::Origins;
 use super::policy::DatabasePolicy;
-use super::{Scanner, day};
+use super::vex::Image;
 use crate::catalogue::plural;
-use crate::tool::trivy::{Report, Vulnerability};
+use crate::tool::trivy::{Report, Status, Vulnerability};
 use crate::verdict::Check;
 
+const NAME: &str = "vulnerabilities";
+
+/// How many findings a line names; all of them are in the report's figures.
+const NAMED: usize = 3;
+
+/// What becomes of a finding.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fate {
+    Fails,
+    /// An exception holds.
+    Excepted,
+    /// A VEX statement says why.
+    Harmless(String),
+    /// It was there before the change, and policy reports such ones.
+    Disclosed,
+    /// Below what policy fails.
+    Reported,
+}
+
+/// Every finding once, the worst first.
+pub fn fates<'r>(
+    report: &'r Report,
+    scanner: &Scanner,
+    origins: &Origins,
+    image: Image,
+    today: Date,
+) -> Vec<(&'r Vulnerability, Fate)> {
+    let mut seen = BTreeSet::new();
+    let mut found: Vec<&Vulnerability> = report
+        .vulnerabilities()
+        .filter(|found| seen.insert((&found.id, &found.pkg_name, &found.installed_version)))
+        .collect();
+    found.sort_by_key(|found| (std::cmp::Reverse(found.severity), &found.id));
+    let fate = |found| (found, fate(found, scanner, origins, image, today));
+    found.into_iter().map(fate).collect()
+}
+
+fn fate(found: &Vulnerability, scanner: &Scanner, origins: &Origins, image: Image, today: Date) -> Fate {
+    if let Some(why) = scanner.vex.lets_pass(found, image) {
+        return Fate::Harmless(why);
+    }
+    if !scanner.policy.fails(found.severity, found.status()) {
+        return Fate::Reported;
+    }
+    match scanner.exceptions.lets_pass(found, today) {
+        true => Fate::Excepted,
+        false if origins.lets_pass(found) => Fate::Disclosed,
+        false => Fate::Fails,
+    }
+}
+
 /// A finding counts whatever the database's age; "none" counts only from a fresh one.
-pub fn judge(report: &Report, scanner: &Scanner, origins: &Origins, now: jiff::Timestamp) -> Check {
-    let name = "vulnerabilities";
-    let may_be_open = |check: Check| match scanner.policy.database {
-        DatabasePolicy::WhenAvailable => check.tolerated(),
-        DatabasePolicy::Required => check,
-    };
+pub fn judge(
+    found: &[(&Vulnerability, Fate)],
+    scanner: &Scanner,
+    origins: &Origins,
+    now: jiff::Timestamp,
+) -> Check {
     let Some(database) = &scanner.database else {
-        return may_be_open(Check::undecided(
-            name,
-            "no database",
-            "name one: --vuln-db DIR or HORME_VULN_DB",
-        ));
-    };
-    let all = report.results.iter().flat_map(|result| &result.vulnerabilities);
-    let today = day(now);
-    let counts = |found: &&Vulnerability| {
-        !found.fixed_version.is_empty()
-            && scanner.policy.fail_severities.contains(&found.severity)
-            && !scanner.exceptions.lets_pass(found, today)
-    };
-    let (over, others): (Vec<_>, Vec<_>) = all.partition(counts);
-    let (disclosed, failing): (Vec<_>, Vec<_>) = over.into_iter().partition(|found| origins.lets_pass(found));
-    if let Some(first) = failing.first() {
-        let more = if failing.len() > 1 {
-            format!(" and {} more", failing.len() - 1)
-        } else {
-            String::new()
+        return match &scanner.damage {
+            Some(damage) => {
+                let hint = "bring another one, --vuln-db DIR, or take it away: `cargo xtask setup` fetches one where \
+                            registries answer";
+                Check::undecided(NAME, damage, hint)
+            }
+            None => may_be_open(
+                scanner,
+                Check::undecided(NAME, "no database", "name one: --vuln-db DIR or HORME_VULN_DB"),
+            ),
         };
+    };
+    let failing: Vec<&Vulnerability> = with(found, |fate| *fate == Fate::Fails);
+    if let Some(first) = failing.first() {
+        let more = others(&failing[1..]);
         let detail = format!(
-            "{} ({}){more}: {}",
-            named(first),
+            "{} ({}): {}{more}",
+            words(first),
             origins.words(first),
             first.title
         );
-        return Check::violated(name, detail, origins.remedy(first));
+        return Check::violated(NAME, detail, origins.remedy(first));
     }
     let age = database.age_days(now);
-    let mut below = format!("{} below the threshold", others.len());
-    for found in disclosed {
-        below.push_str(&format!(
-            ", reported: {} ({})",
-            named(found),
-            origins.words(found)
-        ));
-    }
+    let let_pass = let_pass(found, origins);
     if age > i64::from(scanner.policy.database_max_age_days) {
-        let detail = format!(
-            "none that fails, {below}, but the database is {age} day{} old",
-            plural(age.unsigned_abs() as usize)
-        );
-        return may_be_open(Check::undecided(
-            name,
-            detail,
-            "bring a newer database: --vuln-db DIR",
-        ));
+        let days = plural(age.unsigned_abs() as usize);
+        let detail = format!("nothing that fails, but the database is {age} day{days} old{let_pass}");
+        let hint = "bring a newer database: --vuln-db DIR";
+        return may_be_open(scanner, Check::undecided(NAME, detail, hint));
     }
     Check::passed(
-        name,
-        format!("none that fails, {below}; database of {}", database.updated_at),
+        NAME,
+        format!("none that fails{let_pass}; database of {}", database.updated_at),
     )
 }
 
-fn named(found: &Vulnerability) -> String {
-    let Vulnerability {
-        severity,
-        id,
-        pkg_name,
-        installed_version,
-        ..
-    } = found;
-    format!("{severity} {id} in {pkg_name} {installed_version}")
+fn may_be_open(scanner: &Scanner, check: Check) -> Check {
+    match scanner.policy.database {
+        DatabasePolicy::WhenAvailable => check.tolerated(),
+        DatabasePolicy::Required => check,
+    }
+}
+
+fn with<'r>(found: &[(&'r Vulnerability, Fate)], is: impl Fn(&Fate) -> bool) -> Vec<&'r Vulnerability> {
+    let such = found.iter().filter(|(_, fate)| is(fate));
+    such.map(|(found, _)| *found).collect()
+}
+
+fn words(found: &Vulnerability) -> String {
+    format!(
+        "{} {} in {} {}{}",
+        found.severity.word(),
+        found.id,
+        found.pkg_name,
+        found.installed_version,
+        match found.status() {
+            Status::Fixed => String::new(),
+            status => format!(", {}", status.word().replace('_', " ")),
+        }
+    )
+}
+
+fn others(more: &[&Vulnerability]) -> String {
+    let ids: Vec<&str> = more.iter().take(NAMED).map(|found| found.id.as_str()).collect();
+    match more.len() {
+        0 => String::new(),
+        count => {
+            let dots = if count > NAMED { ", ..." } else { "" };
+            format!("; and {count} more: {}{dots}", ids.join(", "))
+        }
+    }
+}
+
+/// What was found and does not fail, never hidden: `; below the policy: ...; let pass: ...`.
+fn let_pass(found: &[(&Vulnerability, Fate)], origins: &Origins) -> String {
+    let mut text = String::new();
+    let reported = with(found, |fate| *fate == Fate::Reported);
+    if let Some(first) = reported.first() {
+        text.push_str(&format!(
+            "; below the policy: {}{}",
+            words(first),
+            others(&reported[1..])
+        ));
+    }
+    for (found, fate) in found {
+        match fate {
+            Fate::Excepted => text.push_str(&format!("; excepted: {}", words(found))),
+            Fate::Harmless(why) => text.push_str(&format!("; {}: {why}", words(found))),
+            Fate::Disclosed => {
+                text.push_str(&format!(
+                    "; reported: {} ({})",
+                    words(found),
+                    origins.words(found)
+                ));
+            }
+            Fate::Fails | Fate::Reported => {}
+        }
+    }
+    text
+}
+
+impl Fate {
+    /// The word for the report, and why where a statement says so.
+    pub fn words(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Fate::Fails => ("fails", None),
+            Fate::Excepted => ("excepted", None),
+            Fate::Harmless(why) => ("let pass", Some(why)),
+            Fate::Disclosed | Fate::Reported => ("reported", None),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::gate::scan::origin::tests::origins;
     use crate::gate::scan::policy::Disclosed;
     use crate::gate::scan::testing::{excused, scanner};
+    use crate::gate::scan::{day, unused_exceptions};
     use crate::tool::trivy;
     use crate::verdict::Outcome;
 
+    const IMAGE: Image = Image {
+        name: "shop",
+        digest: "sha256:aa",
+    };
+
+    const REAL: &str = include_str!("../../../tests/captured/trivy-0.68.2/vulnerable.json");
+
     fn found(severity: &str, fixed: &str) -> Report {
-        let text = serde_json::json!({"Results": [{"Type": "rustbinary", "Vulnerabilities": [
-            {"VulnerabilityID": "RUSTSEC-1", "PkgName": "time", "InstalledVersion": "0.1", "FixedVersion": fixed, "Severity": severity}]}]});
+        let text = json!({"SchemaVersion": 2, "Results": [{"Type": "rustbinary", "Vulnerabilities": [
+            {"VulnerabilityID": "CVE-1", "PkgName": "time", "InstalledVersion": "0.1", "FixedVersion": fixed, "Severity": severity}]}]});
         trivy::parse(&text.to_string()).unwrap()
     }
 
-    fn judged(report: &Report, days_old: Option<i64>) -> Check {
-        judged_by(&scanner(days_old, DatabasePolicy::WhenAvailable), report)
+    fn with(scanner: &Scanner, report: &Report) -> Check {
+        origins(None, Disclosed::Fail, false, |origins| {
+            from(origins, scanner, report)
+        })
     }
 
-    /// Judged where nothing is known of where findings come from.
-    fn judged_by(scanner: &Scanner, report: &Report) -> Check {
-        origins(None, Disclosed::Fail, false, |origins| {
-            judge(report, scanner, origins, jiff::Timestamp::now())
-        })
+    fn from(origins: &Origins, scanner: &Scanner, report: &Report) -> Check {
+        let now = jiff::Timestamp::now();
+        judge(
+            &fates(report, scanner, origins, IMAGE, day(now)),
+            scanner,
+            origins,
+            now,
+        )
     }
 
     #[test]
     fn a_finding_is_told_with_its_path_and_what_was_disclosed_may_be_reported_alone() {
-        let text = r#"{"SchemaVersion":2,"Results":[{"Vulnerabilities":[{"VulnerabilityID":"CVE-2021-25900","PkgName":"smallvec",
-            "InstalledVersion":"0.6.13","FixedVersion":"0.6.14, 1.6.1","Status":"fixed","Severity":"CRITICAL","Title":"overflow"}]}]}"#;
-        let report = trivy::parse(text).unwrap();
-        let scanner = scanner(Some(1), DatabasePolicy::Required);
+        let report = trivy::parse(REAL).unwrap();
+        let mut scanner = scanner(Some(1), DatabasePolicy::Required);
+        let text = "[[exception]]\nid = \"CVE-2099-0003\"\npackage = \"horme-fixture-unrated\"\nowner = \"ann\"\nreason = \"x\"\nexpires = \"2999-01-01\"\n";
+        scanner.exceptions = crate::gate::scan::Exceptions::parse(text).unwrap();
         let judged = |before: &[&str], policy| {
             origins(Some(before), policy, false, |origins| {
-                judge(&report, &scanner, origins, jiff::Timestamp::now())
+                from(origins, &scanner, &report)
             })
         };
         let check = judged(&[], Disclosed::Report);
-        assert_eq!(
-            check.detail,
-            "CRITICAL CVE-2021-25900 in smallvec 0.6.13 (frontend -> axum 1.0.0 -> smallvec; introduced since v1.0.0): overflow"
-        );
+        let told = "CRITICAL CVE-2021-25900 in smallvec 0.6.13 (frontend -> axum 1.0.0 -> smallvec; introduced since v1.0.0): ";
+        assert!(check.detail.starts_with(told), "{}", check.detail);
         assert_eq!(
             check.hint.as_deref(),
             Some("cargo update -p smallvec@0.6.13 --precise 0.6.14")
@@ -130,14 +248,13 @@ mod tests {
         let was = ["smallvec 0.6.13"];
         assert_eq!(judged(&was, Disclosed::Fail).outcome, Outcome::Violated);
         let check = judged(&was, Disclosed::Report);
-        assert_eq!(check.outcome, Outcome::Passed);
-        assert!(
-            check
-                .detail
-                .contains("reported: CRITICAL CVE-2021-25900 in smallvec 0.6.13"),
-            "{}",
-            check.detail
-        );
+        assert_eq!(check.outcome, Outcome::Passed, "{}", check.detail);
+        let told = "reported: CRITICAL CVE-2021-25900 in smallvec 0.6.13 (frontend -> axum 1.0.0 -> smallvec; disclosed since v1.0.0)";
+        assert!(check.detail.contains(told), "{}", check.detail);
+    }
+
+    fn judged(report: &Report, days_old: Option<i64>) -> Check {
+        with(&scanner(days_old, DatabasePolicy::WhenAvailable), report)
     }
 
     #[test]
@@ -146,32 +263,63 @@ mod tests {
         assert_eq!(judged(&clean, Some(1)).outcome, Outcome::Passed);
         assert_eq!(judged(&clean, Some(30)).outcome, Outcome::Undecided);
         assert_eq!(judged(&clean, None).outcome, Outcome::Undecided);
-        assert_eq!(
-            judged(&found("HIGH", "0.3"), Some(30)).outcome,
-            Outcome::Violated,
-            "stale, but it found something"
-        );
-        assert_eq!(
-            judged(&found("HIGH", ""), Some(1)).outcome,
-            Outcome::Passed,
-            "no fixed version exists"
+        let stale = judged(&found("HIGH", "0.3"), Some(30));
+        assert_eq!(stale.outcome, Outcome::Violated, "stale, but it found something");
+        let unfixed = judged(&found("HIGH", ""), Some(1));
+        assert_eq!(unfixed.outcome, Outcome::Passed, "no fixed version exists");
+        assert!(
+            unfixed.detail.contains("HIGH CVE-1 in time 0.1"),
+            "and it is not hidden"
         );
         assert_eq!(judged(&found("MEDIUM", "0.3"), Some(1)).outcome, Outcome::Passed);
+        let unrated = judged(&found("NEGLIGIBLE", "0.3"), Some(1));
+        assert_eq!(unrated.outcome, Outcome::Violated, "nobody knows how bad it is");
     }
 
     #[test]
-    fn policy_decides_whether_a_missing_database_is_tolerated() {
-        let check = |policy| judged_by(&scanner(None, policy), &Report::default());
+    fn policy_decides_whether_a_missing_database_is_tolerated_and_a_damaged_one_never_is() {
+        let check = |policy| with(&scanner(None, policy), &Report::default());
         assert!(check(DatabasePolicy::WhenAvailable).tolerated);
         assert!(!check(DatabasePolicy::Required).tolerated);
+        let mut damaged = scanner(None, DatabasePolicy::WhenAvailable);
+        damaged.damage = Some("db/trivy.db is cut off".to_owned());
+        let check = with(&damaged, &Report::default());
+        assert_eq!((check.outcome, check.tolerated), (Outcome::Undecided, false));
+        assert_eq!(check.detail, "db/trivy.db is cut off");
     }
 
     #[test]
     fn an_excepted_finding_passes_and_its_exception_is_used() {
-        let text = r#"{"Results":[{"Vulnerabilities":[{"VulnerabilityID":"CVE-1","PkgName":"time","FixedVersion":"2","Severity":"HIGH"}]}]}"#;
         let (scanner, mut records) = excused(1);
-        let report = trivy::parse(text).unwrap();
-        assert_eq!(judged_by(&scanner, &report).outcome, Outcome::Passed);
-        assert!(!crate::gate::scan::unused_exceptions(&scanner, &mut records));
+        let check = with(&scanner, &found("HIGH", "2"));
+        assert_eq!(check.outcome, Outcome::Passed);
+        assert!(check.detail.contains("excepted: HIGH CVE-1"), "{}", check.detail);
+        assert!(!unused_exceptions(&scanner, &mut records));
+    }
+
+    #[test]
+    fn a_real_report_is_judged_finding_by_finding() {
+        let report = trivy::parse(REAL).unwrap();
+        let scanner = scanner(Some(1), DatabasePolicy::Required);
+        let today = day(jiff::Timestamp::now());
+        origins(None, Disclosed::Fail, false, |origins| {
+            let found = fates(&report, &scanner, origins, IMAGE, today);
+            let said: Vec<_> = found.iter().map(|(found, fate)| (&*found.id, fate)).collect();
+            assert_eq!(
+                said,
+                [
+                    ("CVE-2021-25900", &Fate::Fails),
+                    ("CVE-2099-0002", &Fate::Reported),
+                    ("CVE-2099-0001", &Fate::Reported),
+                    ("CVE-2099-0003", &Fate::Fails),
+                ]
+            );
+        });
+        let check = with(&scanner, &report);
+        assert_eq!(
+            check.detail,
+            "CRITICAL CVE-2021-25900 in smallvec 0.6.13 (frontend -> axum 1.0.0 -> smallvec; no release to compare with): \
+             Buffer overflow in SmallVec::insert_many; and 1 more: CVE-2099-0003"
+        );
     }
 }

@@ -1,0 +1,109 @@
+//! Which scanner a run uses, and whether it may: malicious releases are refused by name wherever they come from.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::tools::{self, TRIVY_VERSION};
+use super::version::{self, Version};
+use crate::context::Context;
+use crate::evidence;
+use crate::exit::Failure;
+use crate::hash;
+use crate::process::{self, Call};
+
+/// Older ones write reports of another shape.
+const TRIVY_OLDEST: Version = (0, 60, 0);
+
+/// Releases of March 2026 that carried malware (CVE-2026-33634).
+const TRIVY_REFUSED: [Version; 3] = [(0, 69, 4), (0, 69, 5), (0, 69, 6)];
+
+/// The program that set-up fetches, as it comes and unpacked. It calls itself `dev`: its hash says what it is.
+pub(super) const TRIVY_SHA256: &str = "b07128c2af5eb9a48bf4a2dd3ace132813966ed4c30073efcb39693f0654f75e";
+pub(super) const TRIVY_UNPACKED_SHA256: &str =
+    "d258b9c9c27a5171a4f9ad63601551d07d5de6bf3fb9702576d3112789d2c4cb";
+
+/// The scanner to use: the one that was named, otherwise the one that set-up keeps, otherwise the one on PATH.
+/// Whether it may be used is for [`look`] to say.
+pub fn trivy(context: &Context) -> Option<PathBuf> {
+    let named = context.options.trivy.as_deref();
+    // Scans run in a folder of their own.
+    let named = named.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()));
+    let kept = || tools::cached(&format!("trivy-{TRIVY_VERSION}"));
+    named.or_else(kept).or_else(|| process::which("trivy"))
+}
+
+/// The scanner that was named, if one was.
+///
+/// # Errors
+/// Exit 2: there is no such file.
+pub fn named_trivy(context: &Context) -> Result<Option<&Path>> {
+    match context.options.trivy.as_deref() {
+        Some(path) if !path.is_file() => Err(Failure::usage(
+            format!("--trivy {}: there is no such file", path.display()),
+            "name Trivy's program, or leave it out (HORME_TRIVY counts too)",
+        )
+        .into()),
+        named => Ok(named),
+    }
+}
+
+/// Whether there is a scanner that may be used; if not, why. Known for as long as the file stays as it is.
+pub(super) async fn look(context: &Context) -> Result<(), String> {
+    let found = trivy(context).ok_or("there is no Trivy on PATH")?;
+    let subject = (evidence::file(&found), env!("HORME_PIPELINE"));
+    if context.cache.get::<bool>("scanner", &subject).is_some() {
+        return Ok(());
+    }
+    ask(context, &found)
+        .await
+        .map_err(|why| format!("{}: {why}", found.display()))?;
+    context.cache.put("scanner", &subject, &true);
+    Ok(())
+}
+
+async fn ask(context: &Context, program: &Path) -> Result<(), String> {
+    let sha256 = hash::of_file(program).map_err(|error| error.to_string())?;
+    if [TRIVY_SHA256, TRIVY_UNPACKED_SHA256].contains(&sha256.as_str()) {
+        return Ok(());
+    }
+    let call = Call::new([program.as_os_str(), "--version".as_ref()]).deadline_s(30);
+    let output = process::run(context, &call)
+        .await
+        .map_err(|error| format!("{error:#}"))?;
+    judge(&output.stdout)
+}
+
+fn judge(said: &str) -> Result<(), String> {
+    let line = said.lines().next().unwrap_or_default();
+    let Some(found) = version::find(line) else {
+        return Err(format!("its version cannot be told from {line:?}"));
+    };
+    let shown = version::shown(found);
+    if TRIVY_REFUSED.contains(&found) {
+        return Err(format!("{shown} is a malicious release (CVE-2026-33634)"));
+    }
+    if found < TRIVY_OLDEST {
+        Err(format!("{shown} is older than {}", version::shown(TRIVY_OLDEST)))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn malicious_and_ancient_scanners_are_refused_by_name() {
+        assert_eq!(judge("Version: 0.68.2\nVulnerability DB:\n"), Ok(()));
+        assert_eq!(judge("Version: 0.69.3\n"), Ok(()));
+        assert!(judge("Version: 0.69.5\n").unwrap_err().contains("malicious"));
+        assert!(
+            judge("Version: 0.44.1\n")
+                .unwrap_err()
+                .contains("older than 0.60.0")
+        );
+        assert!(judge("Version: dev\n").unwrap_err().contains("cannot be told"));
+    }
+}
