@@ -25,7 +25,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use serde_json::Value;
 
 use crate::build::Built;
 use crate::catalogue::Catalogue;
@@ -33,6 +32,7 @@ use crate::context::Context;
 use crate::engine::Engine;
 use crate::evidence::{self, Subject};
 use crate::exit::Failure;
+use crate::fingerprint::dockerfile;
 use crate::verdict::{Check, Gate, Origin, Outcome, Record};
 use database::{Database, Opened};
 use dependencies::Dependencies;
@@ -124,7 +124,7 @@ impl Scanner {
     }
 
     /// What a scan's findings are true of. Policy and age are not among it: they are applied anew in every run.
-    fn subject(&self, image: &Built) -> Subject {
+    fn subject(&self, context: &Context, image: &Built) -> Subject {
         let service = image.plan.service.name.as_str();
         // Beside the database lies a bundle of checks, where one was fetched.
         let checks = self
@@ -133,20 +133,24 @@ impl Scanner {
             .map(|database| evidence::folders(&database.dir, &["policy"], ""));
         let tools = [evidence::file(&self.trivy)].into_iter().chain(checks).collect();
         let digest = [(service.to_owned(), image.digest.clone())];
-        let mut subject = Subject::new(Gate::Scan, service, digest, Value::Null, tools);
+        // It tells which layers are the base's.
+        let dockerfile = std::fs::read_to_string(context.root.join(image.plan.service.dockerfile()));
+        let own = dockerfile::shipped(&dockerfile.unwrap_or_default()).instructions;
+        let settings = serde_json::json!({ "instructions": own });
+        let mut subject = Subject::new(Gate::Scan, service, digest, settings, tools);
         subject.database = self.database.as_ref().map(|database| database.sha256.clone());
         subject
     }
 
     /// Whether an earlier run's findings about this image can be judged without another scan.
     pub fn knows(&self, context: &Context, image: &Built) -> bool {
-        evidence::find::<Seen>(context, &self.subject(image)).is_some()
+        evidence::find::<Seen>(context, &self.subject(context, image)).is_some()
     }
 }
 
 /// Judges one image: by the findings of an earlier scan where nothing that they depend on has changed.
 pub async fn check(context: &Context, engine: &Engine, scanner: &Scanner, image: &Built) -> Result<Record> {
-    let subject = scanner.subject(image);
+    let subject = scanner.subject(context, image);
     if let Some(kept) = evidence::find::<Seen>(context, &subject) {
         let origin = Origin::Reused {
             run_id: kept.run_id.clone(),

@@ -196,7 +196,10 @@ pub fn judge(service: &Service, graph: &Graph, answers: Option<&Answers>, policy
         let hint = "vendored crates and local folders have no index: ask where a registry is in reach";
         return may_be_open(Check::undecided(NAME, detail, hint));
     }
-    Check::passed(NAME, format!("none of {} locked crates", answers.asked))
+    Check::passed(
+        NAME,
+        format!("none; {} locked crates were asked about", answers.asked),
+    )
 }
 
 #[cfg(test)]
