@@ -8,6 +8,8 @@ mod exceptions;
 mod files;
 mod findings;
 mod look;
+#[cfg(test)]
+mod mutations;
 mod policy;
 #[cfg(test)]
 mod testing;
@@ -194,7 +196,7 @@ pub fn unused_exceptions(scanner: &Scanner, records: &mut [Record]) -> bool {
     }
     let unused: Vec<Check> = scanner
         .exceptions
-        .unused()
+        .unused(day(jiff::Timestamp::now()))
         .into_iter()
         .chain(scanner.vex.unused())
         .collect();
