@@ -9,11 +9,12 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// A layer, as a manifest names it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Layer {
-    digest: String,
+    pub digest: String,
     #[serde(rename = "mediaType")]
     media_type: String,
     /// Bytes as they are stored and sent, most often compressed.
@@ -23,6 +24,39 @@ pub struct Layer {
 #[derive(Deserialize)]
 struct Manifest {
     layers: Vec<Layer>,
+    config: Option<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    digest: String,
+}
+
+/// An image's configuration, as far as it says where layers come from and what is started.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Configuration {
+    /// One entry an instruction, the base's first.
+    #[serde(default)]
+    pub history: Vec<Step>,
+    #[serde(default)]
+    pub config: Start,
+}
+
+/// An instruction that an image was made by.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Step {
+    #[serde(default)]
+    pub created_by: String,
+    /// It changed the configuration alone.
+    #[serde(default)]
+    pub empty_layer: bool,
+}
+
+/// What an image starts.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Start {
+    #[serde(default, rename = "Entrypoint")]
+    pub entrypoint: Option<Vec<String>>,
 }
 
 /// The layers of the image `digest`, base first.
@@ -30,15 +64,31 @@ struct Manifest {
 /// # Errors
 /// An archive that cannot be read, or that holds no such manifest.
 pub fn layers(archive: &Path, digest: &str) -> Result<Vec<Layer>> {
+    let manifest: Manifest = read(archive, digest)?;
+    Ok(manifest.layers)
+}
+
+/// The configuration of the image `digest`; an empty one where its manifest names none.
+///
+/// # Errors
+/// As of [`layers`].
+pub fn configuration(archive: &Path, digest: &str) -> Result<Configuration> {
+    let manifest: Manifest = read(archive, digest)?;
+    match manifest.config {
+        Some(config) => read(archive, &config.digest),
+        None => Ok(Configuration::default()),
+    }
+}
+
+/// What is stored under a digest, as JSON.
+fn read<T: DeserializeOwned>(archive: &Path, digest: &str) -> Result<T> {
     let mut tar = open(archive)?;
     for entry in tar.entries().context("the archive cannot be read")? {
         let mut entry = entry.context("the archive is cut off")?;
         if entry.path()?.to_string_lossy() == blob(digest) {
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes)?;
-            let manifest: Manifest = serde_json::from_slice(&bytes)
-                .with_context(|| format!("the manifest {digest} is not one"))?;
-            return Ok(manifest.layers);
+            return serde_json::from_slice(&bytes).with_context(|| format!("{digest} cannot be understood"));
         }
     }
     bail!("the archive holds no {digest}: not an OCI layout (is the containerd image store on?)")
@@ -53,19 +103,34 @@ pub fn unpack(
     layers: &[Layer],
     mut visit: impl FnMut(&mut dyn Read) -> Result<()>,
 ) -> Result<()> {
-    let mut wanted: BTreeMap<String, &Layer> =
-        layers.iter().map(|layer| (blob(&layer.digest), layer)).collect();
+    unpack_each(archive, layers, |_, layer| visit(layer))
+}
+
+/// The same, with the places that each layer has among `layers`: one that is there twice is stored once.
+///
+/// # Errors
+/// As of [`unpack`].
+pub fn unpack_each(
+    archive: &Path,
+    layers: &[Layer],
+    mut visit: impl FnMut(&[usize], &mut dyn Read) -> Result<()>,
+) -> Result<()> {
+    let mut wanted: BTreeMap<String, (Vec<usize>, &Layer)> = BTreeMap::new();
+    for (place, layer) in layers.iter().enumerate() {
+        let (places, _) = wanted.entry(blob(&layer.digest)).or_insert((Vec::new(), layer));
+        places.push(place);
+    }
     let mut tar = open(archive)?;
     for entry in tar.entries().context("the archive cannot be read")? {
         let mut entry = entry.context("the archive is cut off")?;
         let path = entry.path()?.to_string_lossy().into_owned();
-        let Some(layer) = wanted.remove(&path) else {
+        let Some((places, layer)) = wanted.remove(&path) else {
             continue;
         };
         let visited = if layer.media_type.ends_with("gzip") {
-            visit(&mut GzDecoder::new(entry))
+            visit(&places, &mut GzDecoder::new(entry))
         } else if layer.media_type.ends_with("tar") {
-            visit(&mut entry)
+            visit(&places, &mut entry)
         } else {
             bail!(
                 "the layer {} is packed as {}, which is not known here",
@@ -76,7 +141,7 @@ pub fn unpack(
         visited.with_context(|| format!("{} cannot be unpacked", layer.digest))?;
     }
     match wanted.into_values().next() {
-        Some(missing) => bail!("the archive holds no layer {}", missing.digest),
+        Some((_, missing)) => bail!("the archive holds no layer {}", missing.digest),
         None => Ok(()),
     }
 }

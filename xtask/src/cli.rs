@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::verdict::Gate;
+
 /// From a checkout of Rust services to container images that are proven.
 #[derive(Debug, Parser)]
 #[command(
@@ -46,6 +48,8 @@ pub enum Command {
     Boot(RunOptions),
     /// The compose stack over the built images: every edge, every refusal, a story, a lost store
     Network(RunOptions),
+    /// Prove the gates: fixtures that each must catch, and the matrix of what they found
+    Selftest(SelftestOptions),
     /// Add a service that passes every gate as it is
     New(NewOptions),
     /// Measure side by side: our builds and gates against ordinary ones; never a verdict
@@ -152,6 +156,28 @@ pub struct TestOptions {
 }
 
 #[derive(Debug, Clone, Args)]
+pub struct SelftestOptions {
+    /// Only the scenes whose name has this in it (repeatable)
+    #[arg(long, value_name = "WORD")]
+    pub only: Vec<String>,
+
+    /// Let a gate wave everything through, on purpose: the selftest must then fail
+    #[arg(long, value_enum, value_name = "GATE")]
+    pub blind: Option<Gate>,
+
+    /// Provision what is missing first; does nothing where all is there
+    #[arg(long)]
+    pub setup: bool,
+
+    #[arg(long, value_enum, default_value_t, env = "HORME_FORMAT")]
+    pub format: Format,
+
+    /// Where base and store images come from
+    #[arg(long, value_enum, default_value_t, env = "HORME_BASES")]
+    pub bases: BasesMode,
+}
+
+#[derive(Debug, Clone, Args)]
 pub struct WhyOptions {
     /// The service
     pub service: String,
@@ -225,6 +251,10 @@ pub struct ReportOptions {
 
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+
+    /// Print the JSON Schema of report.json instead
+    #[arg(long)]
+    pub schema: bool,
 }
 
 #[derive(Debug, Clone, Args)]

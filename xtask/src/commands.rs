@@ -6,7 +6,9 @@ use crate::cli::{CleanOptions, Command, Format, ReportOptions, RunOptions};
 use crate::context::{self, Context};
 use crate::exit::Exit;
 use crate::verdict::Gate;
-use crate::{bases, bench, cleaning, pipeline, plan, planning, report, scaffold, setup, testing, why};
+use crate::{
+    bases, bench, cleaning, pipeline, plan, planning, report, scaffold, selftest, setup, testing, why,
+};
 
 /// Carries out one subcommand.
 pub async fn dispatch(command: Command) -> Result<Exit> {
@@ -28,6 +30,15 @@ pub async fn dispatch(command: Command) -> Result<Exit> {
         Command::Plan(options) => show_plan(options).await,
         Command::Why(options) => why::run(&context(options.run.clone())?, &options.service).await,
         Command::Test(options) => testing::run(&context(options.run.clone())?, &options.args).await,
+        Command::Selftest(options) => {
+            let run_options = RunOptions {
+                setup: options.setup,
+                format: options.format,
+                bases: options.bases,
+                ..RunOptions::default()
+            };
+            selftest::run(&context(run_options)?, &options).await
+        }
         Command::New(options) => scaffold::run(&context(RunOptions::default())?, &options).await,
         Command::Bench(options) => bench::run(&context(bench::run_options(&options))?, &options).await,
         Command::Report(options) => show_report(&options),
@@ -67,6 +78,10 @@ async fn show_plan(options: RunOptions) -> Result<Exit> {
 }
 
 fn show_report(options: &ReportOptions) -> Result<Exit> {
+    if options.schema {
+        report::say(report::schema().trim_end());
+        return Ok(Exit::Passed);
+    }
     let folder = options.run_id.as_deref().unwrap_or("latest");
     let report = report::read(
         &context::find_root()?

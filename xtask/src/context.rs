@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::Cache;
 use crate::cli::RunOptions;
 use crate::exit::{Exit, Failure};
+use crate::plan::Limits;
 
 /// One run's surroundings. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct Context {
     /// `reports/<run-id>`: logs and reports of this run.
     pub run_dir: PathBuf,
     pub options: RunOptions,
+    /// How long each step may take, and what a container may use.
+    pub limits: Limits,
     /// What earlier runs found.
     pub cache: Arc<Cache>,
     /// Cancelled by SIGINT and SIGTERM; every wait and every child process observes it.
@@ -47,10 +50,22 @@ impl Context {
             run_id,
             run_dir,
             options,
+            limits: Limits::default(),
             cache,
             cancel,
             signal,
             started: Instant::now(),
+        }
+    }
+
+    /// Surroundings for a run of its own inside this one, in another checkout: it ends when this one is told to.
+    pub fn inside(&self, root: PathBuf, options: RunOptions, limits: Limits) -> Self {
+        let own = Context::new(root, options);
+        Context {
+            limits,
+            cancel: self.cancel.clone(),
+            signal: self.signal.clone(),
+            ..own
         }
     }
 

@@ -25,6 +25,7 @@ mod process;
 mod report;
 mod revision;
 mod scaffold;
+mod selftest;
 mod setup;
 mod standing;
 mod testing;

@@ -1,6 +1,7 @@
 //! The order of a run: one line and one comment a step. No step knows the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use anyhow::Result;
 use futures_util::{StreamExt, stream};
@@ -9,6 +10,7 @@ use tokio::sync::OnceCell;
 use crate::build::{self, Built};
 use crate::catalogue::{Catalogue, Service};
 use crate::cleaning;
+use crate::cli::Format;
 use crate::context::Context;
 use crate::engine::{Engine, Lease};
 use crate::evidence::{self, Subject};
@@ -34,7 +36,7 @@ const SIDE_BY_SIDE: usize = 2;
 pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exit> {
     context.create_run_dir()?;
     let mut said = Said::default();
-    let ended = steps(context, gates, &mut said).await;
+    let ended = steps(context, gates, &mut said, Board::new).await;
     let mut exit = exit_of(&said.records, context.options.strict);
     if let Err(error) = &ended {
         exit = exit.worst(crate::exit::explain(error).0);
@@ -63,7 +65,20 @@ struct Said {
     notes: Vec<String>,
 }
 
-async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()> {
+/// The verdicts of a run that nobody watches, and what ended it early where something did.
+pub async fn judge(context: &Context, gates: &[Gate]) -> Result<(Vec<Record>, Option<anyhow::Error>)> {
+    context.create_run_dir()?;
+    let mut said = Said::default();
+    let ended = steps(context, gates, &mut said, |_, _, _| Board::silent()).await;
+    Ok((said.records, ended.err()))
+}
+
+async fn steps(
+    context: &Context,
+    gates: &[Gate],
+    said: &mut Said,
+    board: impl FnOnce(Format, &[String], Instant) -> Board,
+) -> Result<()> {
     // What is to be done: the catalogue, the bases, every detail of every image.
     let catalogue = planning::read_catalogue(context).await?;
     let (plan, words) = planning::work_out(context, &catalogue, gates).await?;
@@ -84,7 +99,7 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
         .iter()
         .map(|service| service.name.clone())
         .collect();
-    let board = Board::new(context.options.format, &names, context.started);
+    let board = board(context.options.format, &names, context.started);
     words.iter().for_each(|word| board.note(word));
     said.notes = words;
     skipped(plan, &board, &mut said.records);
@@ -214,7 +229,7 @@ impl<'a> Run<'a> {
 
     /// Whether an earlier run's verdict, or its evidence, answers for a gate on a service.
     fn knows(&self, gate: Gate, service: &Service, standing: &[Built]) -> bool {
-        let known = |subject: &Subject| evidence::verdict(self.context, subject).is_some();
+        let known = |subject: &Subject| self.is_known(subject);
         if gate == Gate::Lint {
             return known(&self.lint_subject(service));
         }
@@ -230,13 +245,17 @@ impl<'a> Run<'a> {
                 .scanner
                 .as_ref()
                 .is_some_and(|scanner| scanner.knows(self.context, image)),
-            Gate::Budget => known(&budget::subject(image, self.baseline)),
+            Gate::Budget => known(&self.budget_subject(image)),
             Gate::Boot => known(&self.boot_subject(image)),
             Gate::Network => {
                 standing.len() == self.plan.images.len()
                     && known(&self.parts(standing).subject(&service.name))
             }
         }
+    }
+
+    fn is_known(&self, subject: &Subject) -> bool {
+        evidence::verdict(self.context, subject).is_some()
     }
 
     /// A run that has to look: everything it needs must be there, and nothing of it stays.
@@ -291,8 +310,11 @@ impl<'a> Run<'a> {
         // All gates of an image run, even if one fails.
         let judged: Vec<&Built> = images.iter().filter(|image| !image.plan.support).collect();
         if self.wants(Gate::Budget) {
-            let subject = |image: &Built| Some(budget::subject(image, self.baseline));
-            let look = |image| budget::check(self.engine, image, self.baseline);
+            let subject = |image: &Built| Some(self.budget_subject(image));
+            let unknown = judged.iter().copied();
+            let unknown = unknown.filter(|image| !self.is_known(&self.budget_subject(image)));
+            let twins = budget::twin::Twins::new(self.context, self.plan, unknown);
+            let look = |image| budget::check(self.context, self.engine, image, self.baseline, &twins);
             records.extend(self.each(&judged, Gate::Budget, subject, look).await);
         }
         if let Some(scanner) = &self.scanner {
@@ -319,6 +341,10 @@ impl<'a> Run<'a> {
 
     fn lint_subject(&self, service: &Service) -> Subject {
         lint::subject(self.context, service, &self.known)
+    }
+
+    fn budget_subject(&self, image: &Built) -> Subject {
+        budget::subject(self.context, image, self.baseline)
     }
 
     fn boot_subject(&self, image: &Built) -> Subject {

@@ -129,7 +129,7 @@ pub async fn work_out(
         let gathered = Inputs::gather(&context.root, &checkout, service, &bases.contexts)?;
         inputs.insert(service.name.clone(), gathered);
     }
-    let plan = plan::work_out(
+    let mut plan = plan::work_out(
         catalogue,
         &selected,
         &revisions.of,
@@ -138,5 +138,6 @@ pub async fn work_out(
         setup::ca_bundle(),
         gates,
     );
+    plan.limits = context.limits;
     Ok((plan, revisions.words))
 }

@@ -80,6 +80,11 @@ pub fn proven(context: &Context, image: &ImagePlan) -> Option<Built> {
     Some(Built::new(context, image, facts, origin(&proof)))
 }
 
+/// Whether our cache says that a run built `digest` from these very inputs.
+pub fn is_proof(context: &Context, image: &ImagePlan, digest: &str) -> bool {
+    proof(context, image).is_some_and(|proof| proof.value.digest == digest)
+}
+
 fn origin(proof: &Kept<Proof>) -> Origin {
     Origin::Reused {
         run_id: proof.run_id.clone(),

@@ -1,11 +1,12 @@
 //! Verdicts: what a gate found about an image, with its evidence. Data only; no gate lives here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
 
 /// What a check, a gate or a run came to. Ordered from best to worst as a table shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     Passed,
@@ -28,7 +29,20 @@ impl Outcome {
 }
 
 /// The columns of the table, in the order in which an image goes through them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gate {
     Build,
@@ -62,7 +76,7 @@ impl Gate {
 }
 
 /// Where a verdict comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Origin {
     /// Found in this run.
@@ -72,7 +86,7 @@ pub enum Origin {
 }
 
 /// One thing that a gate looked at. `detail` is a lower-case fragment for a person.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     pub name: String,
     pub outcome: Outcome,
@@ -121,7 +135,7 @@ impl Check {
 }
 
 /// A gate's verdict on one image.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
     /// The service's package name.
     pub service: String,
@@ -232,7 +246,7 @@ impl Record {
     }
 
     /// Every check that is undecided may be so by policy.
-    fn tolerated(&self) -> bool {
+    pub fn tolerated(&self) -> bool {
         let mut undecided = self
             .checks
             .iter()

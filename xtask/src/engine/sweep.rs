@@ -81,7 +81,8 @@ impl Engine {
     /// Removes everything that carries the run's id: containers, networks, volumes, and the run's own tags.
     /// Returns how many things were removed.
     pub async fn sweep(&self, run_id: &str) -> Result<usize> {
-        Ok(self.sweep_resources(run_id).await? + self.sweep_tags(run_id).await?)
+        let tags = self.sweep_tags(run_id).await? + self.sweep_labelled_images(run_id).await?;
+        Ok(self.sweep_resources(run_id).await? + tags)
     }
 
     /// Removes the run's containers, networks and volumes; its images stay.
@@ -149,6 +150,19 @@ impl Engine {
             removed += 1;
         }
         Ok(removed)
+    }
+
+    /// Images that carry the run's id as a label: fixtures.
+    async fn sweep_labelled_images(&self, run_id: &str) -> Result<usize> {
+        let label = HashMap::from([("label", vec![format!("{RUN_LABEL}={run_id}")])]);
+        let options = ListImagesOptionsBuilder::default().filters(&label).build();
+        let images = self.docker.list_images(Some(options)).await;
+        let images = images.map_err(|error| refused("list images", &error))?;
+        let tags: Vec<String> = images.into_iter().flat_map(|image| image.repo_tags).collect();
+        for tag in &tags {
+            self.untag(tag).await?;
+        }
+        Ok(tags.len())
     }
 }
 

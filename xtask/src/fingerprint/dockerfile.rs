@@ -1,4 +1,4 @@
-//! What a Dockerfile takes from the build context by name: inputs beside the crate's own folders.
+//! What a Dockerfile takes from the build context by name (inputs beside the crate's own folders), and its stages.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -19,6 +19,49 @@ pub fn copied(text: &str) -> BTreeSet<PathBuf> {
         }
     }
     paths
+}
+
+/// A stage of a Dockerfile: its name, what it stands on, and the first words of its instructions.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stage {
+    pub name: String,
+    pub base: String,
+    pub words: Vec<String>,
+}
+
+/// The stages of a Dockerfile, in their order.
+pub fn stages(text: &str) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    for (_, line) in logical_lines(text) {
+        let mut words = line.split_whitespace().filter(|word| !word.starts_with("--"));
+        let word = words.next().unwrap_or_default().to_ascii_uppercase();
+        if word == "FROM" {
+            let base = words.next().unwrap_or_default().to_owned();
+            let name = words.nth(1).unwrap_or_default().to_owned();
+            stages.push(Stage {
+                name,
+                base,
+                words: Vec::new(),
+            });
+        } else if let Some(stage) = stages.last_mut() {
+            stage.words.push(word);
+        }
+    }
+    stages
+}
+
+/// The first words of the instructions that the last stage's image is made by, on top of a base from outside.
+pub fn own_words(text: &str) -> Vec<String> {
+    let mut stages = stages(text);
+    let mut words = Vec::new();
+    let mut wanted = stages.last().map(|stage| stage.name.clone());
+    while let Some(stage) = stages.pop() {
+        if wanted.as_ref() == Some(&stage.name) {
+            words.splice(0..0, stage.words);
+            wanted = Some(stage.base);
+        }
+    }
+    words
 }
 
 /// The sources of a `COPY`: all words but the flags and the last one. From another stage: none.
@@ -122,6 +165,16 @@ mod tests {
         ]
         .map(PathBuf::from);
         assert_eq!(copied(text), BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn an_image_is_made_by_its_last_stage_and_those_beneath() {
+        let text = "FROM a AS build\nRUN x\nFROM --platform=linux/amd64 b AS base\nENV A=1\nFROM build AS ci\nRUN y\n\
+                    FROM base AS prod\nCOPY --from=build \\\n  /x /x\nUSER 1\n";
+        let names: Vec<_> = stages(text).into_iter().map(|stage| stage.name).collect();
+        assert_eq!(names, ["build", "base", "ci", "prod"]);
+        assert_eq!(own_words(text), ["ENV", "COPY", "USER"]);
+        assert!(own_words("").is_empty());
     }
 
     #[test]

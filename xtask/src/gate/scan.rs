@@ -11,6 +11,8 @@ mod findings;
 mod layers;
 mod licences;
 mod look;
+#[cfg(test)]
+mod mutations;
 mod origin;
 mod policy;
 mod remedy;
@@ -222,7 +224,7 @@ pub fn unused_exceptions(scanner: &Scanner, records: &mut [Record]) -> bool {
     }
     let unused: Vec<Check> = scanner
         .exceptions
-        .unused()
+        .unused(day(jiff::Timestamp::now()))
         .into_iter()
         .chain(scanner.vex.unused())
         .collect();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::Report;
+use super::{Report, bytes};
 use crate::verdict::{Outcome, Record};
 
 /// Renders a report. Words from outside are escaped, so that they cannot become markup.
@@ -21,6 +21,7 @@ pub fn render(report: &Report) -> String {
     table(report, &mut text);
     findings(report, &mut text);
     found(report, &mut text);
+    bytes::render(report, &mut text);
     digests(report, &mut text);
     if !report.bases.is_empty() {
         let _ = writeln!(text, "Base and store images: {}", escape(&report.bases));

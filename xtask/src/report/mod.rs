@@ -1,11 +1,15 @@
 //! The report: one value, several renderers. Written on every path a run can take.
 
+mod bytes;
+mod junit;
 pub mod live;
 mod markdown;
+mod sarif;
 
 use std::io::Write;
 
 use anyhow::{Context as _, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Format;
@@ -20,7 +24,7 @@ pub use markdown::{escape, render as markdown};
 const VERSION: u32 = 1;
 
 /// What a run came to.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     pub version: u32,
     pub run_id: String,
@@ -94,10 +98,16 @@ impl Report {
             .collect()
     }
 
-    /// Writes `report.json` and `report.md` into the run's folder.
+    /// Writes the report into the run's folder, once in each form.
     pub fn write(&self, context: &Context) -> Result<()> {
-        let json = serde_json::to_vec_pretty(self)?;
-        for (name, content) in [("report.json", json), ("report.md", markdown(self).into_bytes())] {
+        let sarif = sarif::render(self, &sarif::Sources::read(&context.root));
+        let renderings = [
+            ("report.json", serde_json::to_vec_pretty(self)?),
+            ("report.md", markdown(self).into_bytes()),
+            ("report.junit.xml", junit::render(self)?.into_bytes()),
+            ("report.sarif", serde_json::to_vec_pretty(&sarif)?),
+        ];
+        for (name, content) in renderings {
             let path = context.run_dir.join(name);
             std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -167,6 +177,12 @@ impl Report {
             self.run_id
         )
     }
+}
+
+/// The JSON Schema (2020-12) of `report.json`, as it is published in `reports/report.schema.json`.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Report);
+    format!("{:#}\n", serde_json::json!(schema))
 }
 
 /// Reads the report of a run.
@@ -275,6 +291,26 @@ pub(crate) mod tests {
                 .summary()
                 .contains("undecided is let pass by docker/policy/scan.toml")
         );
+    }
+
+    #[test]
+    fn a_report_is_valid_by_the_schema_that_is_published() {
+        let published = include_str!("../../../reports/report.schema.json");
+        assert_eq!(
+            published,
+            schema(),
+            "`cargo xtask report --schema > reports/report.schema.json`"
+        );
+        let schema = jsonschema::validator_for(&serde_json::from_str(published).unwrap()).unwrap();
+        let report = serde_json::to_value(sample()).unwrap();
+        let faults: Vec<String> = schema
+            .iter_errors(&report)
+            .map(|fault| fault.to_string())
+            .collect();
+        assert!(faults.is_empty(), "{faults:?}");
+        let mut wrong = report;
+        wrong["records"][0]["outcome"] = "fine".into();
+        assert!(!schema.is_valid(&wrong));
     }
 
     #[test]

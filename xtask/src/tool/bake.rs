@@ -35,6 +35,31 @@ fn target(root: &Path, plan: &Plan, image: &ImagePlan, tag: &str) -> Value {
     target
 }
 
+/// The definition that puts the stage `stage` of some images into folders beneath `folder`, each under its
+/// service's name. Tags nothing.
+pub fn export(root: &Path, plan: &Plan, images: &[ImagePlan], stage: &str, folder: &Path) -> Value {
+    let targets: BTreeMap<&str, Value> = images
+        .iter()
+        .map(|image| {
+            let name = image.service.name.as_str();
+            let mut exported = target(root, plan, image, "");
+            exported["target"] = json!(stage);
+            exported["tags"] = json!([]);
+            exported["output"] = json!([format!("type=local,dest={}", folder.join(name).display())]);
+            (name, exported)
+        })
+        .collect();
+    json!({ "group": { "default": { "targets": targets.keys().collect::<Vec<_>>() } }, "target": targets })
+}
+
+/// `docker buildx bake` of a definition that [`export`] made.
+pub fn export_call(definition: &Path) -> Call {
+    let argv = ["docker", "buildx", "bake", "--progress=plain", "--file"].map(Into::into);
+    Call::new(argv.into_iter().chain([definition.as_os_str().to_owned()]))
+        // Bake asks at a terminal before it writes outside of the working folder; the folder is ours.
+        .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
+}
+
 /// `docker buildx bake` of a definition; the digests go to `metadata`.
 pub fn call(definition: &Path, metadata: &Path) -> Call {
     let argv = ["docker", "buildx", "bake", "--progress=plain", "--file"].map(Into::into);

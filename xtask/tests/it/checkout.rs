@@ -187,7 +187,7 @@ impl Checkout {
         let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
         std::io::Write::write_all(&mut zlib, packages.to_string().as_bytes()).unwrap();
         std::fs::write(&list, zlib.finish().unwrap()).unwrap();
-        compile(&self.path("bin/fixture"), Some(&list));
+        compile(&self.path("bin/fixture"), "symbols", Some(&list));
         self.extend_binary(b"");
     }
 
@@ -313,18 +313,26 @@ fn copy(from: &Path, to: &Path) {
 /// The fixture service as a static binary, compiled once for all tests.
 fn fixture_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixture-service");
-        compile(&binary, None);
-        binary
-    })
+    BINARY.get_or_init(|| compiled("fixture-service", "symbols"))
+}
+
+/// The same with its symbols.
+pub(crate) fn fixture_twin() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| compiled("fixture-twin", "debuginfo"))
+}
+
+fn compiled(name: &str, strip: &str) -> PathBuf {
+    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    compile(&binary, strip, None);
+    binary
 }
 
 /// Compiles the fixture service, with the compressed list of crates in that file where there is one.
-fn compile(binary: &Path, audit: Option<&Path>) {
+fn compile(binary: &Path, strip: &str, audit: Option<&Path>) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/service.rs");
     let mut rustc = Command::new("rustc");
-    rustc.args(["--edition=2024", "-O", "-C", "strip=symbols"]);
+    rustc.args(["--edition=2024", "-O", "-C", &format!("strip={strip}")]);
     rustc.args(["-C", "target-feature=+crt-static", "--check-cfg", "cfg(crates)"]);
     rustc
         .args(["--target", "x86_64-unknown-linux-gnu", "-o"])

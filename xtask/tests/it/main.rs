@@ -20,3 +20,5 @@ mod registry;
 mod reuse;
 mod scaffold;
 mod scan;
+mod selftest;
+mod size;

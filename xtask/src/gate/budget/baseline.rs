@@ -1,5 +1,5 @@
-//! The sizes that were accepted (`reports/baseline.json`, committed) and how far an image may grow beyond them
-//! (`docker/policy/budget.toml`). Apart for local and upstream bases, whose sizes differ.
+//! The sizes that were accepted (`reports/baseline.json`, committed), how far an image may grow beyond them and how
+//! much of it may be wasted (`docker/policy/budget.toml`). Apart for local and upstream bases, whose sizes differ.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Sizes, mb};
+use super::anatomy::Anatomy;
+use super::growth::{Accepted, brought, kb};
+use super::mb;
 use crate::bases::Origin;
 use crate::catalogue::Catalogue;
 use crate::exit::Failure;
@@ -16,21 +18,20 @@ use crate::verdict::Check;
 const FILE: &str = "reports/baseline.json";
 const POLICY: &str = "docker/policy/budget.toml";
 
-/// One image's accepted sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Accepted {
-    pub unpacked_bytes: u64,
-    pub compressed_bytes: u64,
-}
-
 /// Where the bases come from -> image -> sizes.
 type Accepteds = BTreeMap<String, BTreeMap<String, Accepted>>;
 
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Policy {
     allowed_growth_percent: f64,
+    #[serde(default = "wasted_bytes_max")]
+    wasted_bytes_max: u64,
+}
+
+/// What policy allows where it does not say: room for a base's own small doubles.
+fn wasted_bytes_max() -> u64 {
+    262_144
 }
 
 /// What sizes are compared with in one run.
@@ -38,7 +39,7 @@ struct Policy {
 pub struct Baseline {
     all: Accepteds,
     origin: &'static str,
-    allowed_growth_percent: f64,
+    policy: Policy,
     /// `--accept`: whatever is measured is what will be compared with from now on.
     accepting: bool,
 }
@@ -68,42 +69,61 @@ impl Baseline {
         Ok(Baseline {
             all,
             origin: origin.word(),
-            allowed_growth_percent: policy.allowed_growth_percent,
+            policy,
             accepting,
         })
     }
 
     /// What was accepted for an image.
-    pub fn of(&self, image: &str) -> Option<Accepted> {
-        self.all.get(self.origin)?.get(image).copied()
+    pub fn of(&self, image: &str) -> Option<&Accepted> {
+        self.all.get(self.origin)?.get(image)
     }
 
     /// What an image's verdict depends on here.
     pub fn settings(&self, image: &str) -> serde_json::Value {
-        serde_json::json!([self.of(image), self.allowed_growth_percent, self.accepting])
+        serde_json::json!([self.of(image), self.policy, self.accepting])
     }
 
     /// Judges the growth of an image; nothing where no size was accepted yet.
-    pub fn judge(&self, image: &str, now: Sizes) -> Option<Check> {
-        let before = self.of(image)?.unpacked_bytes;
+    pub fn judge(&self, image: &str, now: &Anatomy) -> Option<Check> {
+        let accepted = self.of(image)?;
+        let before = accepted.unpacked_bytes;
         let percent = (now.unpacked_bytes as f64 / before.max(1) as f64 - 1.0) * 100.0;
         let words = format!(
             "{percent:+.1} % since the baseline ({} to {})",
             mb(before),
             mb(now.unpacked_bytes)
         );
-        let most = (before as f64 * (100.0 + self.allowed_growth_percent) / 100.0).ceil() as u64;
-        Some(if self.accepting || now.unpacked_bytes <= most {
-            Check::passed("growth", words)
-        } else {
-            let hint = "find what it brought, or accept it: `cargo xtask budget --accept` moves reports/baseline.json, \
-                        visibly in the diff";
-            Check::violated(
-                "growth",
-                format!("{words}, allowed {} %", self.allowed_growth_percent),
-                hint,
-            )
-        })
+        let allowed = self.policy.allowed_growth_percent;
+        let most = (before as f64 * (100.0 + allowed) / 100.0).ceil() as u64;
+        if self.accepting || now.unpacked_bytes <= most {
+            return Some(Check::passed("growth", words));
+        }
+        let parts = brought(accepted, now);
+        let parts = parts.unwrap_or_else(|| "what grew is not known: the baseline names no parts".to_owned());
+        let hint = "find out what it is worth, or accept it: `cargo xtask budget --accept` moves reports/baseline.json, \
+                    visibly in the diff";
+        Some(Check::violated(
+            "growth",
+            format!("{words}, allowed {allowed} %; {parts}"),
+            hint,
+        ))
+    }
+
+    /// Judges the bytes of an image that serve nobody.
+    pub fn judge_waste(&self, now: &Anatomy) -> Check {
+        let (wasted, most) = (now.wasted_bytes, self.policy.wasted_bytes_max);
+        let words = format!("{} kB of at most {} kB", kb(wasted), kb(most));
+        if wasted <= most {
+            return Check::passed("wasted bytes", words);
+        }
+        let largest = now.wasted.first().map(|file| {
+            let size_kb = kb(file.size_bytes);
+            format!("; the largest: {}, {size_kb} kB, {}", file.path, file.why)
+        });
+        let hint = "copy only what is needed, make and remove in one step, link what is there twice; the limit is \
+                    wasted_bytes_max in docker/policy/budget.toml";
+        Check::violated("wasted bytes", words + &largest.unwrap_or_default(), hint)
     }
 
     /// Accepts the sizes of some images, and writes the file anew.
@@ -129,48 +149,73 @@ fn wrong(file: &str, why: &str) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::budget::anatomy::Wasted;
     use crate::verdict::Outcome;
 
-    fn baseline(unpacked_bytes: u64) -> Baseline {
-        let accepted = Accepted {
-            unpacked_bytes,
-            compressed_bytes: 1,
-        };
+    fn baseline(accepted: Accepted) -> Baseline {
         let images = BTreeMap::from([("horme-x".to_owned(), accepted)]);
         Baseline {
             all: BTreeMap::from([("local".to_owned(), images)]),
             origin: "local",
-            allowed_growth_percent: 5.0,
+            policy: Policy {
+                allowed_growth_percent: 5.0,
+                wasted_bytes_max: 1_000,
+            },
             accepting: false,
         }
     }
 
-    fn sizes(unpacked_bytes: u64) -> Sizes {
-        Sizes {
+    fn accepted(unpacked_bytes: u64) -> Accepted {
+        Accepted {
             unpacked_bytes,
-            compressed_bytes: 1,
-            layers: 1,
+            ..Accepted::default()
+        }
+    }
+
+    fn sized(unpacked_bytes: u64) -> Anatomy {
+        Anatomy {
+            unpacked_bytes,
+            ..Anatomy::default()
         }
     }
 
     #[test]
     fn growth_is_measured_from_what_was_accepted() {
-        let baseline = baseline(10_000_000);
-        assert_eq!(
-            baseline.judge("horme-x", sizes(10_500_000)).unwrap().outcome,
-            Outcome::Passed
-        );
-        assert_eq!(
-            baseline.judge("horme-x", sizes(2)).unwrap().outcome,
-            Outcome::Passed
-        );
-        let check = baseline.judge("horme-x", sizes(11_000_000)).unwrap();
+        let baseline = baseline(accepted(10_000_000));
+        for small in [10_500_000, 2] {
+            let check = baseline.judge("horme-x", &sized(small)).unwrap();
+            assert_eq!(check.outcome, Outcome::Passed, "{small}");
+        }
+        let check = baseline.judge("horme-x", &sized(11_000_000)).unwrap();
         assert_eq!(check.outcome, Outcome::Violated);
         assert_eq!(
             check.detail,
-            "+10.0 % since the baseline (10.00 MB to 11.00 MB), allowed 5 %"
+            "+10.0 % since the baseline (10.00 MB to 11.00 MB), allowed 5 %; what grew is not known: the baseline \
+             names no parts"
         );
-        assert!(baseline.judge("horme-y", sizes(1)).is_none());
+        assert!(baseline.judge("horme-y", &sized(1)).is_none());
+    }
+
+    #[test]
+    fn waste_beyond_the_limit_names_the_largest_file() {
+        let mut now = sized(10);
+        now.wasted_bytes = 1_000;
+        assert_eq!(baseline(accepted(1)).judge_waste(&now).outcome, Outcome::Passed);
+        now.wasted_bytes = 412_000;
+        now.wasted.push(Wasted {
+            path: "/x".into(),
+            layer: 0,
+            size_bytes: 400_000,
+            why: "removed by layer 2".into(),
+        });
+        let check = baseline(accepted(1)).judge_waste(&now);
+        assert_eq!(
+            (check.outcome, check.detail.as_str()),
+            (
+                Outcome::Violated,
+                "412 kB of at most 1 kB; the largest: /x, 400 kB, removed by layer 2"
+            )
+        );
     }
 
     #[test]
@@ -178,15 +223,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("reports")).unwrap();
         let more = Accepted {
-            unpacked_bytes: 7,
-            compressed_bytes: 3,
+            crates_kb: BTreeMap::from([("tokio".to_owned(), 300)]),
+            ..accepted(7)
         };
-        baseline(10)
-            .accept(dir.path(), BTreeMap::from([("horme-y".to_owned(), more)]))
+        baseline(accepted(10))
+            .accept(dir.path(), BTreeMap::from([("horme-y".to_owned(), more.clone())]))
             .unwrap();
         let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
         let all: Accepteds = serde_json::from_str(&text).unwrap();
         assert_eq!(all["local"].len(), 2);
         assert_eq!(all["local"]["horme-y"], more);
+    }
+
+    /// What an earlier version wrote: the whole alone.
+    #[test]
+    fn a_baseline_without_parts_is_read() {
+        let text = r#"{"local": {"horme-x": {"unpacked_bytes": 10, "compressed_bytes": 1}}}"#;
+        let all: Accepteds = serde_json::from_str(text).unwrap();
+        assert_eq!(all["local"]["horme-x"].unpacked_bytes, 10);
+        assert!(serde_json::from_str::<Accepteds>(&text.replace("compressed", "packed")).is_err());
     }
 }
