@@ -11,8 +11,11 @@ mod findings;
 mod layers;
 mod licences;
 mod look;
+#[cfg(test)]
+mod mutations;
 mod origin;
 mod policy;
+mod remedy;
 mod since;
 #[cfg(test)]
 mod testing;
@@ -24,7 +27,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use serde_json::Value;
 
 use crate::build::Built;
 use crate::catalogue::Catalogue;
@@ -32,6 +34,7 @@ use crate::context::Context;
 use crate::engine::Engine;
 use crate::evidence::{self, Subject};
 use crate::exit::Failure;
+use crate::fingerprint::dockerfile;
 use crate::verdict::{Check, Gate, Origin, Outcome, Record};
 use database::{Database, Opened};
 use dependencies::Dependencies;
@@ -49,8 +52,8 @@ pub struct Scanner {
     /// Why the database that there is cannot be asked.
     damage: Option<String>,
     exceptions: Exceptions,
-    vex: Vex,
     dependencies: Arc<Dependencies>,
+    vex: Vex,
 }
 
 /// The policy of the checkout, and the database that was named: read before anything is built, so that a fault
@@ -64,18 +67,17 @@ pub struct Settings {
 
 impl Settings {
     /// # Errors
-    /// Exit 2: see [`Policy::read`], [`Exceptions::read`], [`Vex::read`],
-    /// [`Dependencies::read`] and [`Database::open`]; or a scanner is named
-    /// that is no file.
+    /// Exit 2: see [`Policy::read`], [`Exceptions::read`], [`Vex::read`], [`Dependencies::read`] and [`Database::open`];
+    /// or a scanner is named that is no file.
     pub fn read(context: &Context, catalogue: &Catalogue) -> Result<Self> {
         crate::setup::named_trivy(context)?;
         let named = context.options.vuln_db.as_deref();
         Ok(Settings {
             named: named.map(|dir| Database::open(dir, &context.cache)).transpose()?,
+            dependencies: Arc::new(Dependencies::read(context, catalogue)?),
             policy: Exceptions::read(&context.root)
                 .and(Vex::read(&context.root))
                 .and(Policy::read(&context.root))?,
-            dependencies: Arc::new(Dependencies::read(context, catalogue)?),
         })
     }
 
@@ -118,13 +120,13 @@ impl Scanner {
             database,
             damage,
             exceptions: Exceptions::read(&context.root)?,
-            vex: Vex::read(&context.root)?,
             dependencies: settings.dependencies.clone(),
+            vex: Vex::read(&context.root)?,
         })
     }
 
     /// What a scan's findings are true of. Policy and age are not among it: they are applied anew in every run.
-    fn subject(&self, image: &Built) -> Subject {
+    fn subject(&self, context: &Context, image: &Built) -> Subject {
         let service = image.plan.service.name.as_str();
         // Beside the database lies a bundle of checks, where one was fetched.
         let checks = self
@@ -133,20 +135,24 @@ impl Scanner {
             .map(|database| evidence::folders(&database.dir, &["policy"], ""));
         let tools = [evidence::file(&self.trivy)].into_iter().chain(checks).collect();
         let digest = [(service.to_owned(), image.digest.clone())];
-        let mut subject = Subject::new(Gate::Scan, service, digest, Value::Null, tools);
+        // It tells which layers are the base's.
+        let dockerfile = std::fs::read_to_string(context.root.join(image.plan.service.dockerfile()));
+        let own = dockerfile::shipped(&dockerfile.unwrap_or_default()).instructions;
+        let settings = serde_json::json!({ "instructions": own });
+        let mut subject = Subject::new(Gate::Scan, service, digest, settings, tools);
         subject.database = self.database.as_ref().map(|database| database.sha256.clone());
         subject
     }
 
     /// Whether an earlier run's findings about this image can be judged without another scan.
     pub fn knows(&self, context: &Context, image: &Built) -> bool {
-        evidence::find::<Seen>(context, &self.subject(image)).is_some()
+        evidence::find::<Seen>(context, &self.subject(context, image)).is_some()
     }
 }
 
 /// Judges one image: by the findings of an earlier scan where nothing that they depend on has changed.
 pub async fn check(context: &Context, engine: &Engine, scanner: &Scanner, image: &Built) -> Result<Record> {
-    let subject = scanner.subject(image);
+    let subject = scanner.subject(context, image);
     if let Some(kept) = evidence::find::<Seen>(context, &subject) {
         let origin = Origin::Reused {
             run_id: kept.run_id.clone(),
@@ -168,14 +174,14 @@ pub async fn check(context: &Context, engine: &Engine, scanner: &Scanner, image:
 async fn judge(context: &Context, scanner: &Scanner, image: &Built, seen: &Seen) -> Record {
     let service = &image.plan.service;
     let now = jiff::Timestamp::now();
-    let product = vex::Image {
-        name: &service.image,
-        digest: &image.digest,
-    };
     let dependencies = &scanner.dependencies;
     let origins = dependencies
         .origins(context, service, &scanner.policy, seen)
         .await;
+    let product = vex::Image {
+        name: &service.image,
+        digest: &image.digest,
+    };
     let found = vulnerabilities::fates(&seen.report, scanner, &origins, product, day(now));
     let mut checks = vec![
         crates::judge(&seen.crates, &service.crates, &service.build_crates),
@@ -218,7 +224,7 @@ pub fn unused_exceptions(scanner: &Scanner, records: &mut [Record]) -> bool {
     }
     let unused: Vec<Check> = scanner
         .exceptions
-        .unused()
+        .unused(day(jiff::Timestamp::now()))
         .into_iter()
         .chain(scanner.vex.unused())
         .collect();

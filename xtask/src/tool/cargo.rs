@@ -74,6 +74,8 @@ pub fn ask_registries(root: &Path, home: &Path) -> Call {
     cargo(root, &["update", "--workspace", "--dry-run"])
         .cwd(root)
         .env("CARGO_HOME", home.display().to_string())
+        // Where nobody answers, cargo would wait longer before each attempt.
+        .env("CARGO_NET_RETRY", "1")
 }
 
 /// Locks the workspace's own members, and lets everything else be as it is.

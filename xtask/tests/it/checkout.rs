@@ -320,21 +320,19 @@ fn copy(from: &Path, to: &Path) {
 /// The fixture service as a static binary, compiled once for all tests.
 fn fixture_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixture-service");
-        compile(&binary, "symbols", None);
-        binary
-    })
+    BINARY.get_or_init(|| compiled("fixture-service", "symbols"))
 }
 
 /// The same with its symbols.
 pub(crate) fn fixture_twin() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixture-twin");
-        compile(&binary, "debuginfo", None);
-        binary
-    })
+    BINARY.get_or_init(|| compiled("fixture-twin", "debuginfo"))
+}
+
+fn compiled(name: &str, strip: &str) -> PathBuf {
+    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    compile(&binary, strip, None);
+    binary
 }
 
 /// Compiles the fixture service, with the compressed list of crates in that file where there is one.

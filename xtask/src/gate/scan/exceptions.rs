@@ -115,14 +115,14 @@ impl Exceptions {
         Check::violated("expired exception", ended.join("; "), hint)
     }
 
-    /// Those that no finding needed, once all images were looked at.
-    pub fn unused(&self) -> Option<Check> {
+    /// Those that hold and that no finding needed, once all images were looked at.
+    pub fn unused(&self, today: Date) -> Option<Check> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let unused = self
             .all
             .iter()
             .enumerate()
-            .filter(|(index, _)| !used.contains(index));
+            .filter(|(index, exception)| !used.contains(index) && exception.expires >= today);
         let unused: Vec<String> = unused.map(|(_, exception)| exception.words()).collect();
         let hint = "take it out of docker/policy/exceptions.toml: what it let pass is not found any more";
         (!unused.is_empty()).then(|| Check::violated("unused exception", unused.join("; "), hint))
@@ -171,9 +171,14 @@ mod tests {
     #[test]
     fn one_that_nothing_needs_fails() {
         let exceptions = Exceptions::parse(GOOD).unwrap();
-        assert_eq!(exceptions.unused().unwrap().name, "unused exception");
+        assert_eq!(
+            exceptions.unused(day("2026-01-01")).unwrap().name,
+            "unused exception"
+        );
+        let ended = exceptions.unused(day("2027-01-01"));
+        assert!(ended.is_none(), "one fault, told once");
         exceptions.lets_pass(&finding("CVE-1", "smallvec"), day("2026-01-01"));
-        assert!(exceptions.unused().is_none());
+        assert!(exceptions.unused(day("2026-01-01")).is_none());
     }
 
     #[test]
@@ -191,6 +196,6 @@ mod tests {
                 "{word}: {error}"
             );
         }
-        assert!(Exceptions::parse("").unwrap().unused().is_none());
+        assert!(Exceptions::parse("").unwrap().unused(day("2026-01-01")).is_none());
     }
 }

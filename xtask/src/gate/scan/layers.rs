@@ -105,6 +105,42 @@ pub(crate) mod tests {
         assert_eq!(words("sha256:c"), "file /key");
     }
 
+    /// The history as BuildKit wrote it for an image of ours on the local base, and Trivy 0.68.2 reported it.
+    #[test]
+    fn a_real_history_parts_at_the_first_instruction_of_the_stage_that_ships() {
+        let words = "COPY ENV- USER- WORKDIR ARG- ARG- ARG- LABEL- COPY USER- WORKDIR- EXPOSE- STOPSIGNAL- HEALTHCHECK- ENTRYPOINT-";
+        let history: Vec<_> = words
+            .split(' ')
+            .map(|word| serde_json::json!({"created_by": word, "empty_layer": word.ends_with('-')}))
+            .collect();
+        let report = serde_json::json!({"Metadata": {"DiffIDs": ["a", "b", "c"], "ImageConfig": {"history": history}}});
+        let text = "FROM rust AS build\nRUN x\nFROM distroless@sha256:1 AS prod\nARG A=1\nARG B=1\nARG C=1\nLABEL a=b \\\n  c=d\n\
+                    COPY --link --from=build /out/a /a\nUSER 1:1\nWORKDIR /\nEXPOSE 80\nSTOPSIGNAL SIGTERM\n\
+                    HEALTHCHECK --retries=3 \\\n  CMD [\"/a\"]\nENTRYPOINT [\"/a\"]\n";
+        let layers = Layers::read(&report.to_string(), text).unwrap();
+        assert_eq!(
+            ["a", "b", "c"].map(|id| layers.is_base(layers.number(id))),
+            [true, true, false]
+        );
+    }
+
+    #[test]
+    fn a_real_report_places_its_secrets() {
+        for report in [
+            include_str!("../../../tests/captured/trivy-0.68.2/secrets-and-misconfigurations.json"),
+            include_str!("../../../tests/captured/trivy-0.44.1/secrets.json"),
+        ] {
+            let layers = Layers::read(report, "").unwrap();
+            let results = crate::tool::trivy::parse(report).unwrap().results;
+            let with_secrets = results.iter().find(|result| !result.secrets.is_empty()).unwrap();
+            let number = layers.number(&with_secrets.secrets[0].layer.diff_id);
+            assert_eq!(
+                layers.words(&with_secrets.target, number),
+                "file /etc/aws.txt in layer 2"
+            );
+        }
+    }
+
     #[test]
     fn an_image_on_nothing_has_no_base_and_what_is_absent_is_unknown() {
         let report =

@@ -7,10 +7,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::Scanner;
 use super::database::Database;
 use super::files::{self, OddFile};
-use super::layers::Layers;
+use super::{Scanner, layers::Layers};
 use crate::build::Built;
 use crate::context::Context;
 use crate::engine::Engine;

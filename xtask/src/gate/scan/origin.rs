@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::files::OddFile;
 use super::layers::Layers;
 use super::policy::Disclosed;
+use super::remedy;
 use super::since::{Cause, Since, cause};
 use super::vulnerabilities::Fate;
 use crate::catalogue::Service;
@@ -27,23 +28,22 @@ pub struct Finding {
     /// The versions without it.
     pub fixed: String,
     pub title: String,
+    /// When it was published, and where it is described.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub published: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// What policy makes of it: `fails`, `excepted`, `let pass`, `reported`; and why, where a statement says so.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub became: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// `crate`, `base image`, `file <path> in layer <n>`, `configuration`.
     pub origin: String,
     /// A crate's path from the service, or a file's in the image.
     pub path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub introduced: Option<Cause>,
-    /// `fails`, `reported`, `excepted`, `disclosed`, `harmless`; of vulnerabilities alone.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub became: &'static str,
-    /// Who says that it does no harm, and why.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub why: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub url: String,
-    /// RFC 3339.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub published: String,
 }
 
 /// What is known of an image, to say where its findings come from.
@@ -113,7 +113,8 @@ impl Origins<'_> {
     /// What mends it.
     pub fn remedy(&self, found: &Vulnerability) -> String {
         match self.crate_id(found) {
-            Some(id) => self.graph.remedy(&id, &found.fixed_version),
+            Some(id) => remedy::of_crate(self.graph, &id, &found.fixed_version),
+            None if found.fixed_version.is_empty() => remedy::without_mending(&found.pkg_name),
             None if self.in_base(found) => {
                 format!(
                     "take a base image with {} {} (docker/bases/pins.toml)",
@@ -135,14 +136,12 @@ impl Origins<'_> {
     /// Everything that was found, those below any threshold too.
     pub fn findings(
         &self,
-        fates: &[(&Vulnerability, Fate)],
+        found: &[(&Vulnerability, Fate)],
         report: &Report,
         odd: &[OddFile],
     ) -> Vec<Finding> {
-        let mut findings: Vec<Finding> = fates
-            .iter()
-            .map(|(found, fate)| self.vulnerability(found, fate))
-            .collect();
+        let vulnerabilities = found.iter().map(|(found, fate)| self.vulnerability(found, fate));
+        let mut findings: Vec<Finding> = vulnerabilities.collect();
         for result in &report.results {
             findings.extend(result.secrets.iter().map(|found| {
                 let number = self.layers.number(&found.layer.diff_id);
@@ -174,14 +173,8 @@ impl Origins<'_> {
     }
 
     fn vulnerability(&self, found: &Vulnerability, fate: &Fate) -> Finding {
+        let (became, why) = fate.words();
         let (origin, path) = self.place(found);
-        let (became, why) = match fate {
-            Fate::Fails => ("fails", ""),
-            Fate::Reported => ("reported", ""),
-            Fate::Excepted => ("excepted", ""),
-            Fate::Disclosed => ("disclosed", ""),
-            Fate::Harmless(why) => ("harmless", why.as_str()),
-        };
         Finding {
             kind: "vulnerability",
             id: found.id.clone(),
@@ -194,10 +187,10 @@ impl Origins<'_> {
             origin,
             path,
             introduced: Some(self.cause(found)),
-            became,
-            why: why.to_owned(),
-            url: found.primary_url.clone(),
             published: found.published_date.clone(),
+            url: found.primary_url.clone(),
+            became,
+            why: why.map(str::to_owned),
         }
     }
 
@@ -277,11 +270,11 @@ pub(crate) mod tests {
         };
         let all = |before: Option<&[&str]>| {
             with(before, Disclosed::Fail, false, |origins, report| {
-                let fates: Vec<_> = report
+                let found: Vec<_> = report
                     .vulnerabilities()
                     .map(|found| (found, Fate::Fails))
                     .collect();
-                origins.findings(&fates, report, std::slice::from_ref(&odd))
+                origins.findings(&found, report, std::slice::from_ref(&odd))
             })
         };
         let findings = all(Some(&["frontend 0.1.0"]));

@@ -49,7 +49,7 @@ impl Vex {
     }
 
     /// Adds a document's text.
-    fn add(&mut self, file: &str, text: &str) -> Result<()> {
+    pub fn add(&mut self, file: &str, text: &str) -> Result<()> {
         let statements = document::parse(text).map_err(|why| wrong(file, &why))?;
         self.statements.extend(statements);
         self.documents += 1;

@@ -10,7 +10,7 @@ use super::origin::Origins;
 use super::policy::DatabasePolicy;
 use super::vex::Image;
 use crate::catalogue::plural;
-use crate::tool::trivy::{Report, Vulnerability};
+use crate::tool::trivy::{Report, Status, Vulnerability};
 use crate::verdict::Check;
 
 const NAME: &str = "vulnerabilities";
@@ -26,7 +26,7 @@ pub enum Fate {
     Excepted,
     /// A VEX statement says why.
     Harmless(String),
-    /// It was in the image before, and policy only reports what the world discloses.
+    /// It was there before the change, and policy reports such ones.
     Disclosed,
     /// Below what policy fails.
     Reported,
@@ -57,11 +57,9 @@ fn fate(found: &Vulnerability, scanner: &Scanner, origins: &Origins, image: Imag
     if !scanner.policy.fails(found.severity, found.status()) {
         return Fate::Reported;
     }
-    if scanner.exceptions.lets_pass(found, today) {
-        return Fate::Excepted;
-    }
-    match origins.lets_pass(found) {
-        true => Fate::Disclosed,
+    match scanner.exceptions.lets_pass(found, today) {
+        true => Fate::Excepted,
+        false if origins.lets_pass(found) => Fate::Disclosed,
         false => Fate::Fails,
     }
 }
@@ -89,8 +87,13 @@ pub fn judge(
     let failing: Vec<&Vulnerability> = with(found, |fate| *fate == Fate::Fails);
     if let Some(first) = failing.first() {
         let more = others(&failing[1..]);
-        let detail = format!("{}: {}{more}", words(first, origins), first.title);
-        return Check::violated(NAME, detail, remedy(first, origins));
+        let detail = format!(
+            "{} ({}): {}{more}",
+            words(first),
+            origins.words(first),
+            first.title
+        );
+        return Check::violated(NAME, detail, origins.remedy(first));
     }
     let age = database.age_days(now);
     let let_pass = let_pass(found, origins);
@@ -118,15 +121,17 @@ fn with<'r>(found: &[(&'r Vulnerability, Fate)], is: impl Fn(&Fate) -> bool) -> 
     such.map(|(found, _)| *found).collect()
 }
 
-fn words(found: &Vulnerability, origins: &Origins) -> String {
+fn words(found: &Vulnerability) -> String {
     format!(
-        "{} {} in {} {} ({}; {})",
+        "{} {} in {} {}{}",
         found.severity.word(),
         found.id,
         found.pkg_name,
         found.installed_version,
-        found.status().word().replace('_', " "),
-        origins.words(found)
+        match found.status() {
+            Status::Fixed => String::new(),
+            status => format!(", {}", status.word().replace('_', " ")),
+        }
     )
 }
 
@@ -148,33 +153,43 @@ fn let_pass(found: &[(&Vulnerability, Fate)], origins: &Origins) -> String {
     if let Some(first) = reported.first() {
         text.push_str(&format!(
             "; below the policy: {}{}",
-            words(first, origins),
+            words(first),
             others(&reported[1..])
         ));
     }
     for (found, fate) in found {
         match fate {
-            Fate::Excepted => text.push_str(&format!("; excepted: {}", words(found, origins))),
-            Fate::Disclosed => text.push_str(&format!("; reported: {}", words(found, origins))),
-            Fate::Harmless(why) => text.push_str(&format!("; {}: {why}", words(found, origins))),
+            Fate::Excepted => text.push_str(&format!("; excepted: {}", words(found))),
+            Fate::Harmless(why) => text.push_str(&format!("; {}: {why}", words(found))),
+            Fate::Disclosed => {
+                text.push_str(&format!(
+                    "; reported: {} ({})",
+                    words(found),
+                    origins.words(found)
+                ));
+            }
             Fate::Fails | Fate::Reported => {}
         }
     }
     text
 }
 
-fn remedy(found: &Vulnerability, origins: &Origins) -> String {
-    if found.fixed_version.is_empty() {
-        return format!(
-            "no version of {} mends it: replace it, or say why it does no harm (docker/policy/openvex.json)",
-            found.pkg_name
-        );
+impl Fate {
+    /// The word for the report, and why where a statement says so.
+    pub fn words(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Fate::Fails => ("fails", None),
+            Fate::Excepted => ("excepted", None),
+            Fate::Harmless(why) => ("let pass", Some(why)),
+            Fate::Disclosed | Fate::Reported => ("reported", None),
+        }
     }
-    origins.remedy(found)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::gate::scan::origin::tests::origins;
     use crate::gate::scan::policy::Disclosed;
@@ -191,44 +206,41 @@ mod tests {
     const REAL: &str = include_str!("../../../tests/captured/trivy-0.68.2/vulnerable.json");
 
     fn found(severity: &str, fixed: &str) -> Report {
-        let text = serde_json::json!({"SchemaVersion": 2, "Results": [{"Type": "rustbinary", "Vulnerabilities": [
+        let text = json!({"SchemaVersion": 2, "Results": [{"Type": "rustbinary", "Vulnerabilities": [
             {"VulnerabilityID": "CVE-1", "PkgName": "time", "InstalledVersion": "0.1", "FixedVersion": fixed, "Severity": severity}]}]});
         trivy::parse(&text.to_string()).unwrap()
     }
 
-    fn with(scanner: &Scanner, report: &Report, origins: &Origins) -> Check {
-        let now = jiff::Timestamp::now();
-        let found = fates(report, scanner, origins, IMAGE, day(now));
-        judge(&found, scanner, origins, now)
-    }
-
-    fn judged(report: &Report, days_old: Option<i64>) -> Check {
-        judged_by(&scanner(days_old, DatabasePolicy::WhenAvailable), report)
-    }
-
-    /// Judged where nothing is known of where findings come from.
-    fn judged_by(scanner: &Scanner, report: &Report) -> Check {
+    fn with(scanner: &Scanner, report: &Report) -> Check {
         origins(None, Disclosed::Fail, false, |origins| {
-            with(scanner, report, origins)
+            from(origins, scanner, report)
         })
+    }
+
+    fn from(origins: &Origins, scanner: &Scanner, report: &Report) -> Check {
+        let now = jiff::Timestamp::now();
+        judge(
+            &fates(report, scanner, origins, IMAGE, day(now)),
+            scanner,
+            origins,
+            now,
+        )
     }
 
     #[test]
     fn a_finding_is_told_with_its_path_and_what_was_disclosed_may_be_reported_alone() {
-        let text = r#"{"SchemaVersion":2,"Results":[{"Vulnerabilities":[{"VulnerabilityID":"CVE-2021-25900","PkgName":"smallvec",
-            "InstalledVersion":"0.6.13","FixedVersion":"0.6.14, 1.6.1","Status":"fixed","Severity":"CRITICAL","Title":"overflow"}]}]}"#;
-        let report = trivy::parse(text).unwrap();
-        let scanner = scanner(Some(1), DatabasePolicy::Required);
+        let report = trivy::parse(REAL).unwrap();
+        let mut scanner = scanner(Some(1), DatabasePolicy::Required);
+        let text = "[[exception]]\nid = \"CVE-2099-0003\"\npackage = \"horme-fixture-unrated\"\nowner = \"ann\"\nreason = \"x\"\nexpires = \"2999-01-01\"\n";
+        scanner.exceptions = crate::gate::scan::Exceptions::parse(text).unwrap();
         let judged = |before: &[&str], policy| {
             origins(Some(before), policy, false, |origins| {
-                with(&scanner, &report, origins)
+                from(origins, &scanner, &report)
             })
         };
         let check = judged(&[], Disclosed::Report);
-        assert_eq!(
-            check.detail,
-            "CRITICAL CVE-2021-25900 in smallvec 0.6.13 (fixed; frontend -> axum 1.0.0 -> smallvec; introduced since v1.0.0): overflow"
-        );
+        let told = "CRITICAL CVE-2021-25900 in smallvec 0.6.13 (frontend -> axum 1.0.0 -> smallvec; introduced since v1.0.0): ";
+        assert!(check.detail.starts_with(told), "{}", check.detail);
         assert_eq!(
             check.hint.as_deref(),
             Some("cargo update -p smallvec@0.6.13 --precise 0.6.14")
@@ -236,14 +248,13 @@ mod tests {
         let was = ["smallvec 0.6.13"];
         assert_eq!(judged(&was, Disclosed::Fail).outcome, Outcome::Violated);
         let check = judged(&was, Disclosed::Report);
-        assert_eq!(check.outcome, Outcome::Passed);
-        assert!(
-            check
-                .detail
-                .contains("reported: CRITICAL CVE-2021-25900 in smallvec 0.6.13"),
-            "{}",
-            check.detail
-        );
+        assert_eq!(check.outcome, Outcome::Passed, "{}", check.detail);
+        let told = "reported: CRITICAL CVE-2021-25900 in smallvec 0.6.13 (frontend -> axum 1.0.0 -> smallvec; disclosed since v1.0.0)";
+        assert!(check.detail.contains(told), "{}", check.detail);
+    }
+
+    fn judged(report: &Report, days_old: Option<i64>) -> Check {
+        with(&scanner(days_old, DatabasePolicy::WhenAvailable), report)
     }
 
     #[test]
@@ -267,12 +278,12 @@ mod tests {
 
     #[test]
     fn policy_decides_whether_a_missing_database_is_tolerated_and_a_damaged_one_never_is() {
-        let check = |policy| judged_by(&scanner(None, policy), &Report::default());
+        let check = |policy| with(&scanner(None, policy), &Report::default());
         assert!(check(DatabasePolicy::WhenAvailable).tolerated);
         assert!(!check(DatabasePolicy::Required).tolerated);
         let mut damaged = scanner(None, DatabasePolicy::WhenAvailable);
         damaged.damage = Some("db/trivy.db is cut off".to_owned());
-        let check = judged_by(&damaged, &Report::default());
+        let check = with(&damaged, &Report::default());
         assert_eq!((check.outcome, check.tolerated), (Outcome::Undecided, false));
         assert_eq!(check.detail, "db/trivy.db is cut off");
     }
@@ -280,7 +291,7 @@ mod tests {
     #[test]
     fn an_excepted_finding_passes_and_its_exception_is_used() {
         let (scanner, mut records) = excused(1);
-        let check = judged_by(&scanner, &found("HIGH", "2"));
+        let check = with(&scanner, &found("HIGH", "2"));
         assert_eq!(check.outcome, Outcome::Passed);
         assert!(check.detail.contains("excepted: HIGH CVE-1"), "{}", check.detail);
         assert!(!unused_exceptions(&scanner, &mut records));
@@ -291,28 +302,24 @@ mod tests {
         let report = trivy::parse(REAL).unwrap();
         let scanner = scanner(Some(1), DatabasePolicy::Required);
         let today = day(jiff::Timestamp::now());
-        let said: Vec<(String, Fate)> = origins(None, Disclosed::Fail, false, |origins| {
+        origins(None, Disclosed::Fail, false, |origins| {
             let found = fates(&report, &scanner, origins, IMAGE, today);
-            found
-                .iter()
-                .map(|(found, fate)| (found.id.clone(), fate.clone()))
-                .collect()
+            let said: Vec<_> = found.iter().map(|(found, fate)| (&*found.id, fate)).collect();
+            assert_eq!(
+                said,
+                [
+                    ("CVE-2021-25900", &Fate::Fails),
+                    ("CVE-2099-0002", &Fate::Reported),
+                    ("CVE-2099-0001", &Fate::Reported),
+                    ("CVE-2099-0003", &Fate::Fails),
+                ]
+            );
         });
-        let expected = [
-            ("CVE-2021-25900", Fate::Fails),
-            ("CVE-2099-0002", Fate::Reported),
-            ("CVE-2099-0001", Fate::Reported),
-            ("CVE-2099-0003", Fate::Fails),
-        ];
-        assert_eq!(said, expected.map(|(id, fate)| (id.to_owned(), fate)));
-        let detail = judged_by(&scanner, &report).detail;
-        assert!(
-            detail.starts_with("CRITICAL CVE-2021-25900 in smallvec 0.6.13 (fixed; "),
-            "{detail}"
-        );
-        assert!(
-            detail.ends_with("): Buffer overflow in SmallVec::insert_many; and 1 more: CVE-2099-0003"),
-            "{detail}"
+        let check = with(&scanner, &report);
+        assert_eq!(
+            check.detail,
+            "CRITICAL CVE-2021-25900 in smallvec 0.6.13 (frontend -> axum 1.0.0 -> smallvec; no release to compare with): \
+             Buffer overflow in SmallVec::insert_many; and 1 more: CVE-2099-0003"
         );
     }
 }

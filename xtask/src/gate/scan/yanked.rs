@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::policy::Availability;
+use super::remedy;
 use crate::cache;
 use crate::catalogue::Service;
 use crate::context::Context;
@@ -189,7 +190,7 @@ pub fn judge(service: &Service, graph: &Graph, answers: Option<&Answers>, policy
     };
     let mut yanked = service.crates.intersection(&answers.yanked).peekable();
     if let Some(first) = yanked.peek() {
-        let hint = remedy(graph, first);
+        let hint = remedy::of_yanked(graph, first);
         let words =
             yanked.map(|id| format!("{id} ({})", graph.path_words(&service.name, &service.crates, id)));
         return Check::violated(NAME, words.collect::<Vec<_>>().join("; "), hint);
@@ -204,19 +205,10 @@ pub fn judge(service: &Service, graph: &Graph, answers: Option<&Answers>, policy
         let hint = "vendored crates and local folders have no index: ask where a registry is in reach";
         return may_be_open(Check::undecided(NAME, detail, hint));
     }
-    Check::passed(NAME, format!("none of {} locked crates", answers.asked))
-}
-
-/// Yanked versions are never chosen anew: an update leads away, unless somebody asks for this very one.
-fn remedy(graph: &Graph, id: &str) -> String {
-    let at = id.replace(' ', "@");
-    match graph.exact_askers(id) {
-        askers if askers.is_empty() => format!("cargo update -p {at}"),
-        askers => format!(
-            "{} must move first: it asks for this very version",
-            askers.join(", ")
-        ),
-    }
+    Check::passed(
+        NAME,
+        format!("none; {} locked crates were asked about", answers.asked),
+    )
 }
 
 #[cfg(test)]

@@ -114,7 +114,10 @@ pub struct Identifier {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Layer {
-    /// SHA-256 of the layer, unpacked.
+    /// Of the compressed layer.
+    #[serde(deserialize_with = "or_default")]
+    pub digest: String,
+    /// Of the unpacked one.
     #[serde(rename = "DiffID", deserialize_with = "or_default")]
     pub diff_id: String,
 }
