@@ -25,7 +25,9 @@ mod report;
 mod revision;
 mod scaffold;
 mod setup;
+mod stack;
 mod standing;
+mod story;
 mod testing;
 #[cfg(test)]
 mod tidy;

@@ -14,13 +14,14 @@ use crate::engine::{Engine, Lease};
 use crate::evidence::{self, Subject};
 use crate::exit::Exit;
 use crate::gate::budget::baseline::Baseline;
-use crate::gate::{self, boot, budget, lint, network, scan};
+use crate::gate::{self, boot, budget, faults, lint, network, scan};
 use crate::plan::Plan;
 use crate::planning;
 use crate::report::live::Board;
 use crate::report::{self, Report};
 use crate::setup;
 use crate::standing;
+use crate::story;
 use crate::verdict::{Gate, Outcome, Record, exit_of};
 
 /// How many images are scanned, or booted, at a time: more would blur the boot times on two cores.
@@ -76,6 +77,11 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
         plan.bases.origin,
         context.options.accept,
     )?;
+    let ways_out = network::Policy::read(&context.root)?;
+    if plan.gates.contains(&Gate::Faults) {
+        faults::refuse_unknown(context, &catalogue)?;
+    }
+    story::form::refuse_malformed(&context.root, &catalogue, gates)?;
     // What must be there: provisioned with --setup; otherwise an engine at least, to ask what stands already.
     let engine = engine(context, plan).await?;
     said.environment = facts(&engine, &settings);
@@ -84,11 +90,11 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
         .iter()
         .map(|service| service.name.clone())
         .collect();
-    let board = Board::new(context.options.format, &names, context.started);
+    let board = Board::new(context.options.format, &names, gates, context.started);
     words.iter().for_each(|word| board.note(word));
     said.notes = words;
     skipped(plan, &board, &mut said.records);
-    let mut run = Run::new(context, &engine, plan, &settings, &baseline, &board);
+    let mut run = Run::new(context, &engine, plan, &settings, &baseline, ways_out, &board);
     run.stores = engine.ids(plan.bases.images.values().map(String::as_str)).await?;
     // What earlier runs built and found.
     let standing = run.standing().await?;
@@ -147,6 +153,7 @@ struct Run<'a> {
     plan: &'a Plan,
     board: &'a Board,
     baseline: &'a Baseline,
+    ways_out: network::Policy,
     /// `None` while there is no scanner, or where no scan was asked for.
     scanner: Option<scan::Scanner>,
     /// Every service that has an image, for compose entries that have none.
@@ -162,6 +169,7 @@ impl<'a> Run<'a> {
         plan: &'a Plan,
         settings: &scan::Settings,
         baseline: &'a Baseline,
+        ways_out: network::Policy,
         board: &'a Board,
     ) -> Self {
         let planned = plan.images.iter().map(|image| image.service.name.as_str());
@@ -171,6 +179,7 @@ impl<'a> Run<'a> {
             plan,
             board,
             baseline,
+            ways_out,
             scanner: None,
             known: planned.chain(plan.left_out.iter().map(String::as_str)).collect(),
             stores: BTreeMap::new(),
@@ -236,6 +245,8 @@ impl<'a> Run<'a> {
                 standing.len() == self.plan.images.len()
                     && known(&self.parts(standing).subject(&service.name))
             }
+            // Asked for to be looked at: traffic and trouble are never quite the same twice.
+            Gate::Faults => false,
         }
     }
 
@@ -313,6 +324,10 @@ impl<'a> Run<'a> {
         if self.wants(Gate::Network) {
             records.extend(self.network(&images, records).await);
         }
+        // Each store troubled while the stack is in use.
+        if self.wants(Gate::Faults) {
+            records.extend(self.faults(&images, records).await);
+        }
         self.unjudged(records);
         Ok(())
     }
@@ -332,6 +347,7 @@ impl<'a> Run<'a> {
             plan: self.plan,
             images,
             stores: &self.stores,
+            policy: &self.ways_out,
         }
     }
 
@@ -375,15 +391,29 @@ impl<'a> Run<'a> {
         records
     }
 
+    async fn faults(&self, images: &[Built], records: &[Record]) -> Vec<Record> {
+        if let Some(why) = self.no_stack(images, records) {
+            return self.without_a_stack(Gate::Faults, &why);
+        }
+        for image in self.plan.judged() {
+            self.board.begin(&image.service.name, Gate::Faults);
+        }
+        let found = faults::check(self.context, self.engine, self.plan, images, self.board).await;
+        found.iter().for_each(|record| self.board.judged(record));
+        found
+    }
+
+    fn without_a_stack(&self, gate: Gate, why: &str) -> Vec<Record> {
+        let hint = "the stack is tested once all of it boots";
+        let judged = self.plan.judged();
+        let undecided = judged.map(|image| Record::undecided(&image.service.name, gate, why, hint));
+        undecided.inspect(|record| self.board.judged(record)).collect()
+    }
+
     /// The network gate, unless an image of the stack was not built or did not boot: nothing is proven then.
     async fn network(&self, images: &[Built], records: &[Record]) -> Vec<Record> {
         if let Some(why) = self.no_stack(images, records) {
-            let hint = "the stack is tested once all of it boots";
-            let undecided = self
-                .plan
-                .judged()
-                .map(|image| Record::undecided(&image.service.name, Gate::Network, &why, hint));
-            return undecided.inspect(|record| self.board.judged(record)).collect();
+            return self.without_a_stack(Gate::Network, &why);
         }
         let parts = self.parts(images);
         let names: Vec<&str> = self
@@ -455,11 +485,12 @@ pub async fn forecast(
 ) -> Result<Vec<(String, Vec<(Gate, bool)>)>> {
     let settings = scan::Settings::read(context)?;
     let baseline = Baseline::read(&context.root, catalogue, plan.bases.origin, false)?;
+    let ways_out = network::Policy::read(&context.root)?;
     let Ok(engine) = Engine::connect().await else {
         return Ok(Vec::new());
     };
     let board = Board::silent();
-    let mut run = Run::new(context, &engine, plan, &settings, &baseline, &board);
+    let mut run = Run::new(context, &engine, plan, &settings, &baseline, ways_out, &board);
     run.stores = engine.ids(plan.bases.images.values().map(String::as_str)).await?;
     let proven: Vec<Built> = plan
         .images

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use bollard::container::LogOutput;
 use bollard::exec::StartExecResults;
-use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig, PortBinding};
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, ExecConfig, HostConfig, NetworkingConfig, PortBinding,
+};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
     RemoveContainerOptionsBuilder, StatsOptionsBuilder, StopContainerOptionsBuilder,
@@ -29,6 +31,8 @@ pub struct ContainerSpec {
     pub publish: Option<u16>,
     /// `None`: the engine's default bridge. `container:<id>`: inside another container's network.
     pub network: Option<String>,
+    /// Its names in that network, besides its own.
+    pub aliases: Vec<String>,
     pub memory_bytes: i64,
     pub pids: i64,
 }
@@ -51,6 +55,18 @@ pub struct State {
     pub addresses: Vec<(String, String)>,
     /// When the main process was started (RFC 3339), to tell a restart from a recovery.
     pub started_at: String,
+}
+
+/// The names in its network, where it is to have any.
+fn networking(spec: &ContainerSpec) -> Option<NetworkingConfig> {
+    let network = spec.network.clone().filter(|_| !spec.aliases.is_empty())?;
+    let endpoint = EndpointSettings {
+        aliases: Some(spec.aliases.clone()),
+        ..Default::default()
+    };
+    Some(NetworkingConfig {
+        endpoints_config: Some(HashMap::from([(network, endpoint)])),
+    })
 }
 
 impl Engine {
@@ -81,6 +97,7 @@ impl Engine {
             labels: Some(HashMap::from([(RUN_LABEL.to_owned(), spec.run_id.clone())])),
             exposed_ports: port.map(|port| vec![port]),
             host_config: Some(host_config),
+            networking_config: networking(spec),
             ..Default::default()
         };
         let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();

@@ -3,6 +3,7 @@
 
 mod container;
 mod image;
+mod network;
 mod sweep;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use anyhow::Result;
 
 pub use container::{Container, ContainerSpec};
 pub use image::ImageFacts;
+pub use network::Endpoint;
 pub use sweep::{Lease, run_tag};
 
 use crate::exit::Failure;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::Report;
+use crate::gate::network::matrix;
 use crate::verdict::{Outcome, Record};
 
 /// Renders a report. Words from outside are escaped, so that they cannot become markup.
@@ -18,6 +19,12 @@ pub fn render(report: &Report) -> String {
     }
     table(report, &mut text);
     findings(report, &mut text);
+    if !report.pairs().is_empty() {
+        let _ = writeln!(text, "{}", matrix::markdown(&report.pairs()));
+    }
+    if let Some(faults) = report.faults() {
+        let _ = writeln!(text, "{faults}");
+    }
     digests(report, &mut text);
     if !report.bases.is_empty() {
         let _ = writeln!(text, "Base and store images: {}", escape(&report.bases));

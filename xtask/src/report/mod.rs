@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::cli::Format;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::gate::faults::table::{self, Row};
+use crate::gate::network::matrix::{self, Pair};
 use crate::plan::Plan;
 use crate::verdict::{Gate, Outcome, Record};
 
@@ -88,16 +90,42 @@ impl Report {
     }
 
     pub fn gates(&self) -> Vec<Gate> {
-        Gate::ALL
+        Gate::COLUMNS
             .into_iter()
             .filter(|gate| self.records.iter().any(|record| record.gate == *gate))
             .collect()
     }
 
-    /// Writes `report.json` and `report.md` into the run's folder.
+    /// The table of faults, where this run looked for them.
+    pub fn faults(&self) -> Option<String> {
+        let found = self
+            .records
+            .iter()
+            .find_map(|record| record.figures.get("faults"))?;
+        let rows: Vec<Row> = serde_json::from_value(found.clone()).ok()?;
+        (!rows.is_empty()).then(|| table::render(&rows))
+    }
+
+    /// Every ordered pair that the network gate told of, each once.
+    pub fn pairs(&self) -> Vec<Pair> {
+        let told = self
+            .records
+            .iter()
+            .filter_map(|record| record.figures.get("pairs"));
+        told.filter_map(|pairs| serde_json::from_value::<Vec<Pair>>(pairs.clone()).ok())
+            .flatten()
+            .collect()
+    }
+
+    /// Writes `report.json` and `report.md` into the run's folder, and the matrix as a picture.
     pub fn write(&self, context: &Context) -> Result<()> {
         let json = serde_json::to_vec_pretty(self)?;
-        for (name, content) in [("report.json", json), ("report.md", markdown(self).into_bytes())] {
+        let mut files = vec![("report.json", json), ("report.md", markdown(self).into_bytes())];
+        let pairs = self.pairs();
+        if !pairs.is_empty() {
+            files.push(("network.svg", matrix::svg(&pairs).into_bytes()));
+        }
+        for (name, content) in files {
             let path = context.run_dir.join(name);
             std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -183,6 +211,9 @@ pub fn show(context: &Context, report: &Report) -> Result<()> {
             // Where lines were printed, each has its reason already.
             if live::is_live() && !report.findings().is_empty() {
                 say(report.findings().trim_end());
+            }
+            if let Some(faults) = report.faults() {
+                say(faults.trim_end());
             }
             say(&report.summary());
         }

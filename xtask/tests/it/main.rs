@@ -10,9 +10,11 @@
 mod arguments;
 mod checkout;
 mod copy;
+mod faults;
 mod fingerprint;
 mod gates;
 mod interruption;
 mod network;
 mod reuse;
 mod scaffold;
+mod stories;
