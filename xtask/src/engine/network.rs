@@ -103,7 +103,7 @@ impl Engine {
             .await;
         let found = found.map_err(|error| refused(&format!("inspect the network {network}"), &error))?;
         let configs = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
-        let gateways = configs.into_iter().filter_map(|config| config.gateway);
-        Ok(gateways.filter(|gateway| gateway.contains('.')).next())
+        let mut gateways = configs.into_iter().filter_map(|config| config.gateway);
+        Ok(gateways.find(|gateway| gateway.contains('.')))
     }
 }

@@ -14,6 +14,8 @@ use crate::process::{self, Call};
 use crate::stack::Stack;
 
 const FOLDER: &str = "docker/faults";
+/// How long a dependent may take to end: nobody asks it anything.
+const STOP: Duration = Duration::from_secs(10);
 
 pub(super) struct Relay<'a> {
     stack: &'a Stack<'a>,
@@ -109,7 +111,7 @@ async fn dependents(stack: &Stack<'_>, store: &str, start: bool) -> Result<()> {
         if start {
             stack.engine.start(container).await
         } else {
-            stack.engine.stop(container, Duration::from_secs(40)).await
+            stack.engine.stop(container, STOP).await
         }
     });
     futures_util::future::try_join_all(acts).await.map(drop)

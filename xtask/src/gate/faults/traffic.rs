@@ -19,7 +19,7 @@ use crate::story::{self, Teller, Variables};
 const LANES: usize = 4;
 /// Between two requests of one lane: traffic, not load.
 const PACE: Duration = Duration::from_millis(100);
-/// More than one acknowledged row in this many is not read back while the trouble lasts.
+/// Of the acknowledged requests one in this many is read back while the trouble lasts, all of them afterwards.
 const REREAD_EVERY: usize = 4;
 /// Statuses that say "not now": an honest refusal.
 const REFUSALS: [u16; 4] = [429, 502, 503, 504];
@@ -133,7 +133,7 @@ impl Source {
             all.acknowledged.push(variables.clone());
             all.acknowledged.len()
         });
-        if count % REREAD_EVERY == 0 {
+        if count.is_multiple_of(REREAD_EVERY) {
             let begun = Instant::now();
             let answer = self.one(read, &mut variables).await;
             note(all, read, begun, answer);
