@@ -29,22 +29,39 @@ pub(super) async fn check(stack: &Stack<'_>) -> Result<(Found, BTreeMap<String, 
         pairs.extend(answers?);
     }
     pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
-    let found = judge(&pairs, |service| stack.is_judged(service));
+    let owner = |pair: &Pair| {
+        owner(
+            pair,
+            |name| stack.is_judged(name),
+            |store| needed_by(stack, store),
+        )
+    };
+    let found = judge(&pairs, owner);
     let mut told: BTreeMap<String, Vec<Pair>> = BTreeMap::new();
     for pair in pairs {
-        let owner = owner(&pair, |service| stack.is_judged(service)).to_owned();
-        told.entry(owner).or_default().push(pair);
+        if let Some(owner) = owner(&pair) {
+            told.entry(owner).or_default().push(pair);
+        }
     }
     Ok((found, told))
 }
 
-/// A pair counts for the one who asked, where that is a judged service; otherwise for the other.
-fn owner(pair: &Pair, is_judged: impl Fn(&str) -> bool) -> &str {
-    if is_judged(&pair.from) {
-        &pair.from
-    } else {
-        &pair.to
-    }
+/// A pair counts for the one who asked, where that is a judged service; otherwise for the other; between stores
+/// and the edge, for a judged service that needs one of them.
+fn owner(
+    pair: &Pair,
+    is_judged: impl Fn(&str) -> bool,
+    needed_by: impl Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let ends = [&pair.from, &pair.to];
+    let judged = ends.into_iter().find(|end| is_judged(end)).cloned();
+    judged.or_else(|| ends.into_iter().find_map(|end| needed_by(end)))
+}
+
+fn needed_by(stack: &Stack<'_>, store: &str) -> Option<String> {
+    let mut judged = stack.services().filter(|service| stack.is_judged(&service.name));
+    let needs = |service: &&Service| service.needs.iter().any(|need| need == store);
+    judged.find(needs).map(|service| service.name.clone())
 }
 
 /// All that one member can reach, in one command.
@@ -108,17 +125,14 @@ fn targets_of(node: &Node) -> Vec<String> {
     targets
 }
 
-fn judge(pairs: &[Pair], is_judged: impl Fn(&str) -> bool) -> Found {
+fn judge(pairs: &[Pair], owner: impl Fn(&Pair) -> Option<String>) -> Found {
     let mut found = Found::new();
-    let mut refused: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut refused: BTreeMap<String, usize> = BTreeMap::new();
     for pair in pairs {
-        let owner = owner(pair, &is_judged);
-        if !is_judged(owner) {
-            continue;
-        }
+        let Some(owner) = owner(pair) else { continue };
         let (from, to) = (&pair.from, &pair.to);
         let check = match pair.way() {
-            Way::Open if owner == from => Check::passed(format!("reaches {to}"), "by name"),
+            Way::Open if owner == *from => Check::passed(format!("reaches {to}"), "by name"),
             Way::Open => Check::passed(format!("reached by {from}"), "by name"),
             Way::Closed => Check::violated(
                 format!("declared edge {from} -> {to}"),
@@ -137,11 +151,11 @@ fn judge(pairs: &[Pair], is_judged: impl Fn(&str) -> bool) -> Found {
                 continue;
             }
         };
-        found.entry(owner.to_owned()).or_default().push(check);
+        found.entry(owner).or_default().push(check);
     }
     for (owner, count) in refused {
         let check = Check::passed("everything else", format!("refused, {count} ways tried"));
-        found.entry(owner.to_owned()).or_default().push(check);
+        found.entry(owner).or_default().push(check);
     }
     found
 }
@@ -163,7 +177,9 @@ mod tests {
     }
 
     fn outcomes(pairs: &[Pair]) -> Vec<(String, String, Outcome)> {
-        let found = judge(pairs, |name| ["gateway", "data"].contains(&name));
+        let judged = |name: &str| ["gateway", "data"].contains(&name);
+        let needed_by = |store: &str| (store == "redis").then(|| "gateway".to_owned());
+        let found = judge(pairs, |pair| owner(pair, judged, needed_by));
         let flat = found.into_iter().flat_map(|(service, checks)| {
             checks
                 .into_iter()
@@ -203,6 +219,8 @@ mod tests {
             "gateway",
             "a store has no row of its own"
         );
+        let between_stores = pair("postgres", "redis", false, &["tcp://10.0.0.9:6379"]);
+        assert_eq!(outcomes(&[between_stores])[0].2, Outcome::Violated);
         assert_eq!(
             outcomes(&[pair("data", "gateway", false, &[])])[0].2,
             Outcome::Passed
