@@ -50,6 +50,8 @@ pub enum Command {
     Network(RunOptions),
     /// Prove the gates: fixtures that each must catch, and the matrix of what they found
     Selftest(SelftestOptions),
+    /// Every store troubled in every way, under traffic: nothing hangs, nothing told as stored is lost
+    Faults(FaultsOptions),
     /// Add a service that passes every gate as it is
     New(NewOptions),
     /// Measure side by side: our builds and gates against ordinary ones; never a verdict
@@ -129,6 +131,44 @@ pub struct RunOptions {
     /// Set by `budget --accept`.
     #[arg(skip)]
     pub accept: bool,
+
+    /// Set by `faults --store`.
+    #[arg(skip)]
+    pub stores: Vec<String>,
+
+    /// Set by `faults --fault`.
+    #[arg(skip)]
+    pub faults: Vec<FaultKind>,
+}
+
+/// What can befall a store, in the order in which it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// SIGKILL, and started again
+    Killed,
+    /// No processor time: connections stay, answers do not come
+    Frozen,
+    /// Its packets go nowhere
+    Cut,
+    /// Every answer half a second late
+    Slowed,
+    /// Every connection reset as soon as it is used
+    Reset,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct FaultsOptions {
+    #[command(flatten)]
+    pub run: RunOptions,
+
+    /// Only these stores (repeatable)
+    #[arg(long = "store", value_name = "NAME")]
+    pub stores: Vec<String>,
+
+    /// Only these faults (repeatable)
+    #[arg(long = "fault", value_enum, value_name = "KIND")]
+    pub faults: Vec<FaultKind>,
 }
 
 fn repository(text: &str) -> Result<String, String> {

@@ -26,6 +26,14 @@ pub async fn dispatch(command: Command) -> Result<Exit> {
         }
         Command::Boot(options) => run("boot", options, &[Gate::Boot]).await,
         Command::Network(options) => run("network", options, &[Gate::Network]).await,
+        Command::Faults(options) => {
+            let run_options = RunOptions {
+                stores: options.stores,
+                faults: options.faults,
+                ..options.run
+            };
+            run("faults", run_options, &[Gate::Build, Gate::Faults]).await
+        }
         Command::Setup(options) => provision(options).await,
         Command::Plan(options) => show_plan(options).await,
         Command::Why(options) => why::run(&context(options.run.clone())?, &options.service).await,

@@ -27,7 +27,9 @@ mod revision;
 mod scaffold;
 mod selftest;
 mod setup;
+mod stack;
 mod standing;
+mod story;
 mod testing;
 #[cfg(test)]
 mod tidy;

@@ -17,13 +17,14 @@ use crate::evidence::{self, Subject};
 use crate::exit::Exit;
 use crate::gate::boot::cis::{self, Benchmark};
 use crate::gate::budget::baseline::Baseline;
-use crate::gate::{self, boot, budget, lint, network, scan};
+use crate::gate::{self, boot, budget, faults, lint, network, scan};
 use crate::plan::Plan;
 use crate::planning;
 use crate::report::live::Board;
 use crate::report::{self, Report};
 use crate::setup;
 use crate::standing;
+use crate::story;
 use crate::verdict::{Gate, Outcome, Record, exit_of};
 
 /// How many images are scanned, or booted, at a time: more would blur the boot times on two cores.
@@ -70,7 +71,7 @@ struct Said {
 pub async fn judge(context: &Context, gates: &[Gate]) -> Result<(Vec<Record>, Option<anyhow::Error>)> {
     context.create_run_dir()?;
     let mut said = Said::default();
-    let ended = steps(context, gates, &mut said, |_, _, _| Board::silent()).await;
+    let ended = steps(context, gates, &mut said, |_, _, _, _| Board::silent()).await;
     Ok((said.records, ended.err()))
 }
 
@@ -78,21 +79,19 @@ async fn steps(
     context: &Context,
     gates: &[Gate],
     said: &mut Said,
-    board: impl FnOnce(Format, &[String], Instant) -> Board,
+    board: impl FnOnce(Format, &[String], &[Gate], Instant) -> Board,
 ) -> Result<()> {
     // What is to be done: the catalogue, the bases, every detail of every image.
     let catalogue = planning::read_catalogue(context).await?;
     let (plan, words) = planning::work_out(context, &catalogue, gates).await?;
     let plan = &*said.plan.insert(plan);
-    // A faulty policy or database is told before it costs a build.
+    // A faulty policy, database or story is told before it costs a build.
     let settings = scan::Settings::read(context, &catalogue)?;
-    let baseline = Baseline::read(
-        &context.root,
-        &catalogue,
-        plan.bases.origin,
-        context.options.accept,
-    )?;
-    let benchmark = Benchmark::new(cis::Policy::read(&context.root)?);
+    let policies = Policies::read(context, &catalogue, plan, context.options.accept)?;
+    if plan.gates.contains(&Gate::Faults) {
+        faults::refuse_unknown(context, &catalogue)?;
+    }
+    story::form::refuse_malformed(&context.root, &catalogue, gates)?;
     // What must be there: provisioned with --setup; otherwise an engine at least, to ask what stands already.
     let engine = engine(context, plan).await?;
     said.environment = facts(&engine, &settings);
@@ -101,11 +100,11 @@ async fn steps(
         .iter()
         .map(|service| service.name.clone())
         .collect();
-    let board = board(context.options.format, &names, context.started);
+    let board = board(context.options.format, &names, gates, context.started);
     words.iter().for_each(|word| board.note(word));
     said.notes = words;
     skipped(plan, &board, &mut said.records);
-    let mut run = Run::new(context, &engine, plan, &settings, &baseline, &benchmark, &board);
+    let mut run = Run::new(context, &engine, plan, &settings, &policies, &board);
     run.stores = engine.ids(plan.bases.images.values().map(String::as_str)).await?;
     // What earlier runs built and found.
     let standing = run.standing().await?;
@@ -115,7 +114,7 @@ async fn steps(
         run.looks(&settings, standing, &mut said.records).await
     };
     if context.options.accept && ended.is_ok() {
-        accept(context, plan, &baseline, &said.records)?;
+        accept(context, plan, &policies.baseline, &said.records)?;
     }
     for word in context.cache.words() {
         board.note(&word);
@@ -157,14 +156,33 @@ fn facts(engine: &Engine, settings: &scan::Settings) -> Vec<String> {
     ]
 }
 
+/// What the gates are told by the checkout, besides the scanner's policy.
+struct Policies {
+    baseline: Baseline,
+    benchmark: Benchmark,
+    ways_out: network::Policy,
+}
+
+impl Policies {
+    /// # Errors
+    /// Exit 2: each names its file and key.
+    fn read(context: &Context, catalogue: &Catalogue, plan: &Plan, accepting: bool) -> Result<Self> {
+        let root = &context.root;
+        Ok(Policies {
+            baseline: Baseline::read(root, catalogue, plan.bases.origin, accepting)?,
+            benchmark: Benchmark::new(cis::Policy::read(root)?),
+            ways_out: network::Policy::read(root)?,
+        })
+    }
+}
+
 /// One run's parts, for the steps below.
 struct Run<'a> {
     context: &'a Context,
     engine: &'a Engine,
     plan: &'a Plan,
     board: &'a Board,
-    baseline: &'a Baseline,
-    benchmark: &'a Benchmark,
+    policies: &'a Policies,
     /// `None` while there is no scanner, or where no scan was asked for.
     scanner: Option<scan::Scanner>,
     /// Every service that has an image, for compose entries that have none.
@@ -179,8 +197,7 @@ impl<'a> Run<'a> {
         engine: &'a Engine,
         plan: &'a Plan,
         settings: &scan::Settings,
-        baseline: &'a Baseline,
-        benchmark: &'a Benchmark,
+        policies: &'a Policies,
         board: &'a Board,
     ) -> Self {
         let planned = plan.images.iter().map(|image| image.service.name.as_str());
@@ -189,8 +206,7 @@ impl<'a> Run<'a> {
             engine,
             plan,
             board,
-            baseline,
-            benchmark,
+            policies,
             scanner: None,
             known: planned.chain(plan.left_out.iter().map(String::as_str)).collect(),
             stores: BTreeMap::new(),
@@ -256,6 +272,8 @@ impl<'a> Run<'a> {
                 standing.len() == self.plan.images.len()
                     && known(&self.parts(standing).subject(&service.name))
             }
+            // Asked for to be looked at: traffic and trouble are never quite the same twice.
+            Gate::Faults => false,
         }
     }
 
@@ -328,7 +346,8 @@ impl<'a> Run<'a> {
             let unknown = judged.iter().copied();
             let unknown = unknown.filter(|image| !self.is_known(&self.budget_subject(image)));
             let twins = budget::twin::Twins::new(self.context, self.plan, unknown);
-            let look = |image| budget::check(self.context, self.engine, image, self.baseline, &twins);
+            let look =
+                |image| budget::check(self.context, self.engine, image, &self.policies.baseline, &twins);
             records.extend(self.each(&judged, Gate::Budget, subject, look).await);
         }
         if let Some(scanner) = &self.scanner {
@@ -343,9 +362,10 @@ impl<'a> Run<'a> {
         if self.wants(Gate::Boot) {
             let subject = |image: &Built| Some(self.boot_subject(image));
             let limits = &self.plan.limits;
-            let look = |image| boot::check(self.context, self.engine, image, limits, self.benchmark);
+            let look =
+                |image| boot::check(self.context, self.engine, image, limits, &self.policies.benchmark);
             let mut boots = self.each(&judged, Gate::Boot, subject, look).await;
-            if self.plan.left_out.is_empty() && cis::unused(&self.benchmark.policy, &mut boots) {
+            if self.plan.left_out.is_empty() && cis::unused(&&self.policies.benchmark.policy, &mut boots) {
                 boots.iter().for_each(|record| self.board.judged(record));
             }
             records.extend(boots);
@@ -353,6 +373,10 @@ impl<'a> Run<'a> {
         // Joined: the stack over the digests that booted.
         if self.wants(Gate::Network) {
             records.extend(self.network(&images, records).await);
+        }
+        // Each store troubled while the stack is in use.
+        if self.wants(Gate::Faults) {
+            records.extend(self.faults(&images, records).await);
         }
         self.unjudged(records);
         Ok(())
@@ -363,7 +387,7 @@ impl<'a> Run<'a> {
     }
 
     fn budget_subject(&self, image: &Built) -> Subject {
-        budget::subject(self.context, image, self.baseline)
+        budget::subject(self.context, image, &self.policies.baseline)
     }
 
     fn boot_subject(&self, image: &Built) -> Subject {
@@ -372,7 +396,7 @@ impl<'a> Run<'a> {
             self.engine,
             image,
             &self.plan.limits,
-            self.benchmark,
+            &self.policies.benchmark,
         )
     }
 
@@ -383,6 +407,7 @@ impl<'a> Run<'a> {
             plan: self.plan,
             images,
             stores: &self.stores,
+            policy: &self.policies.ways_out,
         }
     }
 
@@ -426,15 +451,29 @@ impl<'a> Run<'a> {
         records
     }
 
+    async fn faults(&self, images: &[Built], records: &[Record]) -> Vec<Record> {
+        if let Some(why) = self.no_stack(images, records) {
+            return self.without_a_stack(Gate::Faults, &why);
+        }
+        for image in self.plan.judged() {
+            self.board.begin(&image.service.name, Gate::Faults);
+        }
+        let found = faults::check(self.context, self.engine, self.plan, images, self.board).await;
+        found.iter().for_each(|record| self.board.judged(record));
+        found
+    }
+
+    fn without_a_stack(&self, gate: Gate, why: &str) -> Vec<Record> {
+        let hint = "the stack is tested once all of it boots";
+        let judged = self.plan.judged();
+        let undecided = judged.map(|image| Record::undecided(&image.service.name, gate, why, hint));
+        undecided.inspect(|record| self.board.judged(record)).collect()
+    }
+
     /// The network gate, unless an image of the stack was not built or did not boot: nothing is proven then.
     async fn network(&self, images: &[Built], records: &[Record]) -> Vec<Record> {
         if let Some(why) = self.no_stack(images, records) {
-            let hint = "the stack is tested once all of it boots";
-            let undecided = self
-                .plan
-                .judged()
-                .map(|image| Record::undecided(&image.service.name, Gate::Network, &why, hint));
-            return undecided.inspect(|record| self.board.judged(record)).collect();
+            return self.without_a_stack(Gate::Network, &why);
         }
         let parts = self.parts(images);
         let names: Vec<&str> = self
@@ -505,13 +544,12 @@ pub async fn forecast(
     plan: &Plan,
 ) -> Result<Vec<(String, Vec<(Gate, bool)>)>> {
     let settings = scan::Settings::read(context, catalogue)?;
-    let baseline = Baseline::read(&context.root, catalogue, plan.bases.origin, false)?;
-    let benchmark = Benchmark::new(cis::Policy::read(&context.root)?);
+    let policies = Policies::read(context, catalogue, plan, false)?;
     let Ok(engine) = Engine::connect().await else {
         return Ok(Vec::new());
     };
     let board = Board::silent();
-    let mut run = Run::new(context, &engine, plan, &settings, &baseline, &benchmark, &board);
+    let mut run = Run::new(context, &engine, plan, &settings, &policies, &board);
     run.stores = engine.ids(plan.bases.images.values().map(String::as_str)).await?;
     let proven: Vec<Built> = plan
         .images

@@ -86,7 +86,8 @@ pub fn work_out(
     gates: &[Gate],
 ) -> Plan {
     let chosen: BTreeSet<&str> = selected.iter().map(|service| service.name.as_str()).collect();
-    let reach = if gates.contains(&Gate::Network) {
+    let stack = [Gate::Network, Gate::Faults];
+    let reach = if gates.iter().any(|gate| stack.contains(gate)) {
         reachable(catalogue, &chosen)
     } else {
         chosen.clone()

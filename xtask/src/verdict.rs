@@ -51,9 +51,12 @@ pub enum Gate {
     Budget,
     Boot,
     Network,
+    /// Asked for by `cargo xtask faults` alone.
+    Faults,
 }
 
 impl Gate {
+    /// The gates of the main job.
     pub const ALL: [Gate; 6] = [
         Gate::Build,
         Gate::Lint,
@@ -61,6 +64,17 @@ impl Gate {
         Gate::Budget,
         Gate::Boot,
         Gate::Network,
+    ];
+
+    /// Every column that a table can have.
+    pub const COLUMNS: [Gate; 7] = [
+        Gate::Build,
+        Gate::Lint,
+        Gate::Scan,
+        Gate::Budget,
+        Gate::Boot,
+        Gate::Network,
+        Gate::Faults,
     ];
 
     pub fn name(self) -> &'static str {
@@ -71,6 +85,7 @@ impl Gate {
             Gate::Budget => "budget",
             Gate::Boot => "boot",
             Gate::Network => "network",
+            Gate::Faults => "faults",
         }
     }
 }

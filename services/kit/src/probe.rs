@@ -12,40 +12,57 @@ use crate::settings::Common;
 /// What asking an address came to.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
-    Open(Duration),
+    /// After how long; and what the body says of the state (`ready`, `degraded`), where it says so.
+    Open(Duration, Option<String>),
     Refused,
     Timeout,
     Unresolved,
     Closed(String),
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    /// A connection.
+    Tcp,
+    /// A GET that ends with success.
+    Http,
+    /// An address for a name; nothing is sent there.
+    Name,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Target {
     text: String,
-    http: bool,
+    scheme: Scheme,
     host: String,
     port: u16,
 }
 
 impl Target {
-    /// `tcp://host:port` or `http://host:port[/path]`.
+    /// `tcp://host:port`, `http://host:port[/path]` or `name://host`.
     fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}': expected tcp://host:port or http://host:port[/path]");
+        let wrong = || format!("'{text}': expected tcp://host:port, http://host:port[/path] or name://host");
         let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
-        let http = match scheme {
-            "http" => true,
-            "tcp" => false,
+        let scheme = match scheme {
+            "http" => Scheme::Http,
+            "tcp" => Scheme::Tcp,
+            "name" => Scheme::Name,
             _ => return Err(wrong()),
         };
         let authority = rest.split('/').next().unwrap_or_default();
-        let (host, port) = authority.rsplit_once(':').ok_or_else(wrong)?;
-        let port = port.parse().map_err(|_| wrong())?;
+        let (host, port) = match scheme {
+            Scheme::Name => (authority, 0),
+            _ => {
+                let (host, port) = authority.rsplit_once(':').ok_or_else(wrong)?;
+                (host, port.parse().map_err(|_| wrong())?)
+            }
+        };
         if host.is_empty() {
             return Err(wrong());
         }
         Ok(Target {
             text: text.to_owned(),
-            http,
+            scheme,
             host: host.to_owned(),
             port,
         })
@@ -54,15 +71,22 @@ impl Target {
     async fn ask(&self, limit: Duration) -> Answer {
         let begun = Instant::now();
         match tokio::time::timeout(limit, self.connect_and_get(limit)).await {
-            Ok(Ok(())) => Answer::Open(begun.elapsed()),
+            Ok(Ok(state)) => Answer::Open(begun.elapsed(), state),
             Ok(Err(answer)) => answer,
             Err(_) => Answer::Timeout,
         }
     }
 
-    async fn connect_and_get(&self, limit: Duration) -> Result<(), Answer> {
+    async fn connect_and_get(&self, limit: Duration) -> Result<Option<String>, Answer> {
         let found = lookup_host((self.host.trim_matches(['[', ']']), self.port)).await;
         let addresses: Vec<_> = found.map_err(|_| Answer::Unresolved)?.collect();
+        if self.scheme == Scheme::Name {
+            return if addresses.is_empty() {
+                Err(Answer::Unresolved)
+            } else {
+                Ok(None)
+            };
+        }
         let mut last = Answer::Unresolved;
         let mut reached = None;
         for address in addresses {
@@ -77,8 +101,8 @@ impl Target {
             }
         }
         let address = reached.ok_or(last)?;
-        if !self.http {
-            return Ok(());
+        if self.scheme == Scheme::Tcp {
+            return Ok(None);
         }
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -87,12 +111,21 @@ impl Target {
             .build();
         let client = client.map_err(|error| Answer::Closed(error.to_string()))?;
         match client.get(&self.text).send().await {
-            Ok(response) if response.status().is_success() => Ok(()),
+            Ok(response) if response.status().is_success() => Ok(state_in(response).await),
             Ok(response) => Err(Answer::Closed(format!("status {}", response.status().as_u16()))),
             Err(error) if error.is_timeout() => Err(Answer::Timeout),
             Err(error) => Err(Answer::Closed(error.to_string())),
         }
     }
+}
+
+/// The word at `status` of a JSON object; an answer that is no such thing says nothing.
+async fn state_in(mut response: reqwest::Response) -> Option<String> {
+    let piece = response.chunk().await.ok()??;
+    let body: serde_json::Value = serde_json::from_slice(&piece).ok()?;
+    let word = body.get("status")?.as_str()?;
+    let plain = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    plain.then(|| word.to_owned())
 }
 
 /// One line of `probe`'s output.
@@ -101,7 +134,8 @@ struct Line<'a>(&'a str, &'a Answer);
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
-            Answer::Open(took) => write!(f, "open {} {}ms", self.0, took.as_millis()),
+            Answer::Open(took, None) => write!(f, "open {} {}ms", self.0, took.as_millis()),
+            Answer::Open(took, Some(state)) => write!(f, "open {} {}ms {state}", self.0, took.as_millis()),
             Answer::Refused => write!(f, "refused {}", self.0),
             Answer::Timeout => write!(f, "timeout {}", self.0),
             Answer::Unresolved => write!(f, "unresolved {}", self.0),
@@ -129,7 +163,7 @@ pub(crate) async fn probe(arguments: &[String]) -> Result<bool, String> {
     let mut all_open = true;
     for task in asked {
         let (text, answer) = task.await.map_err(|error| error.to_string())?;
-        all_open &= matches!(answer, Answer::Open(_));
+        all_open &= matches!(answer, Answer::Open(..));
         let _ = writeln!(std::io::stdout(), "{}", Line(&text, &answer));
     }
     Ok(all_open)
@@ -162,7 +196,7 @@ pub(crate) async fn healthcheck(common: &Common) -> bool {
     };
     let target = Target::parse(&format!("http://{host}:{}/live", common.port));
     let Ok(target) = target else { return false };
-    matches!(target.ask(Duration::from_secs(2)).await, Answer::Open(_))
+    matches!(target.ask(Duration::from_secs(2)).await, Answer::Open(..))
 }
 
 #[cfg(test)]
@@ -173,10 +207,18 @@ mod tests {
     fn targets_are_checked() {
         let target = Target::parse("http://own.data:8001/ready").unwrap();
         assert_eq!(
-            (target.http, target.host.as_str(), target.port),
-            (true, "own.data", 8001)
+            (target.scheme, target.host.as_str(), target.port),
+            (Scheme::Http, "own.data", 8001)
         );
-        for wrong in ["data:8001", "ftp://x:1", "tcp://x", "tcp://:1", "tcp://x:port"] {
+        assert_eq!(Target::parse("name://example.com").unwrap().host, "example.com");
+        for wrong in [
+            "name://",
+            "data:8001",
+            "ftp://x:1",
+            "tcp://x",
+            "tcp://:1",
+            "tcp://x:port",
+        ] {
             assert!(Target::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -193,7 +235,7 @@ mod tests {
         };
         assert!(matches!(
             ask(format!("tcp://127.0.0.1:{port}")).await,
-            Answer::Open(_)
+            Answer::Open(..)
         ));
         assert_eq!(
             ask(format!("http://127.0.0.1:{port}/")).await,

@@ -7,7 +7,9 @@ use super::{Engine, PATIENCE, RUN_LABEL, is_absent, next, refused};
 use anyhow::Result;
 use bollard::container::LogOutput;
 use bollard::exec::StartExecResults;
-use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig, PortBinding};
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, ExecConfig, HostConfig, NetworkingConfig, PortBinding,
+};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
     RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
@@ -27,6 +29,8 @@ pub struct ContainerSpec {
     pub publish: Option<u16>,
     /// `None`: the engine's default bridge. `container:<id>`: inside another container's network.
     pub network: Option<String>,
+    /// Its names in that network, besides its own.
+    pub aliases: Vec<String>,
     pub memory_bytes: i64,
     pub pids: i64,
     /// Constraints that this one container is spared, to find out which of them a service cannot bear.
@@ -66,6 +70,18 @@ pub struct State {
     pub started_at: String,
 }
 
+/// The names in its network, where it is to have any.
+fn networking(spec: &ContainerSpec) -> Option<NetworkingConfig> {
+    let network = spec.network.clone().filter(|_| !spec.aliases.is_empty())?;
+    let endpoint = EndpointSettings {
+        aliases: Some(spec.aliases.clone()),
+        ..Default::default()
+    };
+    Some(NetworkingConfig {
+        endpoints_config: Some(HashMap::from([(network, endpoint)])),
+    })
+}
+
 impl Engine {
     /// Creates a container; it does not run yet.
     pub async fn create(&self, spec: &ContainerSpec) -> Result<Container> {
@@ -96,6 +112,7 @@ impl Engine {
             labels: Some(HashMap::from([(RUN_LABEL.to_owned(), spec.run_id.clone())])),
             exposed_ports: port.map(|port| vec![port]),
             host_config: Some(host_config),
+            networking_config: networking(spec),
             ..Default::default()
         };
         let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();

@@ -4,6 +4,7 @@
 mod container;
 mod image;
 mod lease;
+mod network;
 mod running;
 mod sweep;
 
@@ -16,6 +17,7 @@ use futures_util::{Stream, StreamExt};
 pub use container::{Constraint, Container, ContainerSpec};
 pub use image::ImageFacts;
 pub use lease::{Estate, Lease};
+pub use network::Endpoint;
 pub use running::Usage;
 pub use sweep::{Swept, run_tag};
 

@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod budget;
+pub mod faults;
 pub mod lint;
 pub mod network;
 pub mod scan;

@@ -3,8 +3,10 @@
 
 mod edges;
 mod loss;
-mod stack;
-mod story;
+pub mod matrix;
+mod policy;
+mod stories;
+mod ways_out;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -19,15 +21,14 @@ use crate::evidence::{self, Subject};
 use crate::exit::Failure;
 use crate::plan::Plan;
 use crate::report::live::Board;
+use crate::stack::{Found, Stack, merge};
 use crate::verdict::{Check, Gate, Outcome, Record};
 
-use stack::Stack;
+use matrix::Pair;
+pub use policy::Policy;
 
 /// Figures for the report, by name.
 type Figures = serde_json::Map<String, Value>;
-
-/// Checks by service.
-type Found = BTreeMap<String, Vec<Check>>;
 
 /// The parts of a stack: everything that its verdicts are true of.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,7 @@ pub struct Parts<'a> {
     pub images: &'a [Built],
     /// Name of each store's and the edge's image -> what stands behind that name now.
     pub stores: &'a BTreeMap<String, String>,
+    pub policy: &'a Policy,
 }
 
 impl Parts<'_> {
@@ -54,6 +56,7 @@ impl Parts<'_> {
             "stories": evidence::folders(&self.context.root, &stories, ""),
             "judged": self.plan.judged().map(|image| &image.service.name).collect::<Vec<_>>(),
             "left_out": self.plan.left_out,
+            "policy": self.policy,
         });
         Subject::new(
             Gate::Network,
@@ -119,9 +122,9 @@ pub async fn check(parts: Parts<'_>, board: &Board) -> Vec<Record> {
         ..
     } = parts;
     let begun = Instant::now();
-    let mut figures = Figures::new();
+    let (mut figures, mut pairs) = (Figures::new(), BTreeMap::new());
     let found = tokio::select! {
-        found = look(parts, board, &mut figures) => found,
+        found = look(parts, board, &mut figures, &mut pairs) => found,
         () = context.cancel.cancelled() => Err(Failure::undecided("interrupted", "run again").into()),
     };
     if let Err(error) = engine.sweep_resources(&context.run_id).await {
@@ -137,6 +140,7 @@ pub async fn check(parts: Parts<'_>, board: &Board) -> Vec<Record> {
             Err(error) => undecided(name, error),
         };
         record.figures = figures.clone();
+        record.figures.insert("pairs".into(), json!(pairs.get(name)));
         record.took_ms = took_ms;
         record.log = Some("logs/network.log".to_owned());
         record
@@ -169,10 +173,15 @@ fn undecided(service: &str, error: &anyhow::Error) -> Record {
     )
 }
 
-async fn look(parts: Parts<'_>, board: &Board, figures: &mut Figures) -> Result<Found> {
+async fn look(
+    parts: Parts<'_>,
+    board: &Board,
+    figures: &mut Figures,
+    pairs: &mut BTreeMap<String, Vec<Pair>>,
+) -> Result<Found> {
     let begun = Instant::now();
     board.progress("starting the stack");
-    let stack = Stack::start(parts.context, parts.engine, parts.plan, parts.images).await?;
+    let stack = Stack::start(parts.context, parts.engine, parts.plan, parts.images, "network").await?;
     let looked = async {
         let mut found = stack.until_ready().await?;
         figures.insert(
@@ -201,10 +210,15 @@ async fn look(parts: Parts<'_>, board: &Board, figures: &mut Figures) -> Result<
             figures.insert(name.to_owned(), (clock.elapsed().as_millis() as u64).into());
             clock = Instant::now();
         };
-        merge(&mut found, edges::check(&stack, figures).await?);
+        let (edges, told) = edges::check(&stack).await?;
+        merge(&mut found, edges);
+        *pairs = told;
         lap(figures, "edges_ms");
+        board.progress("looking for ways out");
+        merge(&mut found, ways_out::check(&stack, parts.policy, figures).await?);
+        lap(figures, "ways_out_ms");
         board.progress("telling the stories");
-        merge(&mut found, story::check(&stack).await?);
+        merge(&mut found, stories::check(&stack).await?);
         lap(figures, "stories_ms");
         for store in stack.stores() {
             board.progress(&format!("losing {store}"));
@@ -242,10 +256,4 @@ async fn without(parts: Parts<'_>, stack: &Stack<'_>, store: &str) -> Result<Fou
         }
     }
     Ok(found)
-}
-
-fn merge(into: &mut Found, more: Found) {
-    for (service, checks) in more {
-        into.entry(service).or_default().extend(checks);
-    }
 }

@@ -33,6 +33,7 @@ struct Live {
     header: ProgressBar,
     status: ProgressBar,
     rows: Mutex<BTreeMap<String, Row>>,
+    columns: Vec<Gate>,
 }
 
 #[derive(Debug)]
@@ -52,12 +53,12 @@ const NAME_WIDTH: usize = 20;
 const CELL_WIDTH: usize = 10;
 
 impl Board {
-    /// A board for these services. Live only on a real terminal outside CI.
-    pub fn new(format: Format, services: &[String], started: Instant) -> Self {
+    /// A board for these services, with a column for each gate. Live only on a real terminal outside CI.
+    pub fn new(format: Format, services: &[String], columns: &[Gate], started: Instant) -> Self {
         let face = match (format, !is_live()) {
             (Format::Json, _) => Face::Silent,
             (Format::Human, true) => Face::Lines,
-            (Format::Human, false) => Face::Live(Box::new(Live::new(services))),
+            (Format::Human, false) => Face::Live(Box::new(Live::new(services, columns))),
         };
         Board { started, face }
     }
@@ -143,14 +144,14 @@ impl Board {
 }
 
 impl Live {
-    fn new(services: &[String]) -> Self {
+    fn new(services: &[String], columns: &[Gate]) -> Self {
         let bars = MultiProgress::new();
         let plain = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
         let spinner =
             ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").unwrap_or_else(|_| plain.clone());
         let header = bars.add(ProgressBar::new_spinner().with_style(plain.clone()));
-        let names = Gate::ALL.map(|gate| format!("{:<CELL_WIDTH$}", gate.name()));
-        header.set_message(format!("{:<NAME_WIDTH$}{}", "image", names.concat()));
+        let names = columns.iter().map(|gate| format!("{:<CELL_WIDTH$}", gate.name()));
+        header.set_message(format!("{:<NAME_WIDTH$}{}", "image", names.collect::<String>()));
         header.tick();
         let mut rows = BTreeMap::new();
         for service in services {
@@ -159,7 +160,7 @@ impl Live {
                 bar,
                 cells: BTreeMap::new(),
             };
-            row.draw(service);
+            row.draw(service, columns);
             rows.insert(service.clone(), row);
         }
         let status = bars.add(ProgressBar::new_spinner().with_style(spinner));
@@ -169,6 +170,7 @@ impl Live {
             header,
             status,
             rows: Mutex::new(rows),
+            columns: columns.to_vec(),
         }
     }
 
@@ -176,17 +178,19 @@ impl Live {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(row) = rows.get_mut(service) {
             row.cells.insert(gate, cell);
-            row.draw(service);
+            row.draw(service, &self.columns);
         }
     }
 }
 
 impl Row {
-    fn draw(&self, service: &str) {
+    fn draw(&self, service: &str, columns: &[Gate]) {
         let name = console::truncate_str(service, NAME_WIDTH - 1, "…");
-        let cells = Gate::ALL.map(|gate| padded(self.cells.get(&gate).map_or("·", String::as_str)));
+        let cells = columns
+            .iter()
+            .map(|gate| padded(self.cells.get(gate).map_or("·", String::as_str)));
         self.bar
-            .set_message(format!("{name:<NAME_WIDTH$}{}", cells.concat()));
+            .set_message(format!("{name:<NAME_WIDTH$}{}", cells.collect::<String>()));
         self.bar.tick();
     }
 }

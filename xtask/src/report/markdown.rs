@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{Report, bytes};
+use crate::gate::network::matrix;
 use crate::verdict::{Outcome, Record};
 
 /// Renders a report. Words from outside are escaped, so that they cannot become markup.
@@ -23,6 +24,12 @@ pub fn render(report: &Report) -> String {
     found(report, &mut text);
     bytes::render(report, &mut text);
     benchmark(report, &mut text);
+    if !report.pairs().is_empty() {
+        let _ = writeln!(text, "{}", matrix::markdown(&report.pairs()));
+    }
+    if let Some(faults) = report.faults() {
+        let _ = writeln!(text, "{faults}");
+    }
     digests(report, &mut text);
     if !report.bases.is_empty() {
         let _ = writeln!(text, "Base and store images: {}", escape(&report.bases));

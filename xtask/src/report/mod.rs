@@ -16,6 +16,8 @@ use crate::cache::whole;
 use crate::cli::Format;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
+use crate::gate::faults::table::{self, Row};
+use crate::gate::network::matrix::{self, Pair};
 use crate::plan::Plan;
 use crate::verdict::{Gate, Outcome, Record};
 
@@ -93,21 +95,46 @@ impl Report {
     }
 
     pub fn gates(&self) -> Vec<Gate> {
-        Gate::ALL
+        Gate::COLUMNS
             .into_iter()
             .filter(|gate| self.records.iter().any(|record| record.gate == *gate))
             .collect()
     }
 
-    /// Writes the report into the run's folder, once in each form.
+    /// The table of faults, where this run looked for them.
+    pub fn faults(&self) -> Option<String> {
+        let found = self
+            .records
+            .iter()
+            .find_map(|record| record.figures.get("faults"))?;
+        let rows: Vec<Row> = serde_json::from_value(found.clone()).ok()?;
+        (!rows.is_empty()).then(|| table::render(&rows))
+    }
+
+    /// Every ordered pair that the network gate told of, each once.
+    pub fn pairs(&self) -> Vec<Pair> {
+        let told = self
+            .records
+            .iter()
+            .filter_map(|record| record.figures.get("pairs"));
+        told.filter_map(|pairs| serde_json::from_value::<Vec<Pair>>(pairs.clone()).ok())
+            .flatten()
+            .collect()
+    }
+
+    /// Writes the report into the run's folder, once in each form, and the matrix of the network as a picture.
     pub fn write(&self, context: &Context) -> Result<()> {
         let sarif = sarif::render(self, &sarif::Sources::read(&context.root));
-        let renderings = [
+        let mut renderings = vec![
             ("report.json", serde_json::to_vec_pretty(self)?),
             ("report.md", markdown(self).into_bytes()),
             ("report.junit.xml", junit::render(self)?.into_bytes()),
             ("report.sarif", serde_json::to_vec_pretty(&sarif)?),
         ];
+        let pairs = self.pairs();
+        if !pairs.is_empty() {
+            renderings.push(("network.svg", matrix::svg(&pairs).into_bytes()));
+        }
         for (name, content) in renderings {
             let path = context.run_dir.join(name);
             whole(&path, &self.run_id, &content).map_err(|error| {
@@ -211,6 +238,9 @@ pub fn show(context: &Context, report: &Report) -> Result<()> {
             // Where lines were printed, each has its reason already.
             if live::is_live() && !report.findings().is_empty() {
                 say(report.findings().trim_end());
+            }
+            if let Some(faults) = report.faults() {
+                say(faults.trim_end());
             }
             say(&report.summary());
         }

@@ -71,6 +71,11 @@ pub struct ServiceConfig {
     pub expose: Vec<Value>,
     #[serde(default)]
     pub ports: Vec<Value>,
+    /// Its networks, by name.
+    #[serde(default)]
+    pub networks: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub environment: BTreeMap<String, Option<Value>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -20,6 +20,7 @@ pub(crate) struct Fixture {
     pub(crate) budget: &'static str,
     pub(crate) user: &'static str,
     pub(crate) calls: Vec<String>,
+    pub(crate) needs: Vec<String>,
     /// Listens on its own network's address alone, as a service should.
     pub(crate) own_address: bool,
     pub(crate) dockerfile: bool,
@@ -33,6 +34,7 @@ impl Fixture {
             budget: "16 MB",
             user: "USER 65532:65532",
             calls: Vec::new(),
+            needs: Vec::new(),
             own_address: true,
             dockerfile: true,
         }
@@ -45,8 +47,8 @@ impl Fixture {
     fn manifest(&self) -> String {
         format!(
             "[package]\nname = \"{0}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[package.metadata.image]\n\
-             name = \"horme-test-{0}\"\nport = 8000\nbudget = \"{1}\"\ncalls = {2:?}\n",
-            self.name, self.budget, self.calls
+             name = \"horme-test-{0}\"\nport = 8000\nbudget = \"{1}\"\ncalls = {2:?}\nneeds = {3:?}\n",
+            self.name, self.budget, self.calls, self.needs
         )
     }
 
@@ -64,7 +66,7 @@ impl Fixture {
 
     fn compose(&self) -> Value {
         let mut networks = json!({ &self.name: { "aliases": [format!("own.{}", self.name)] } });
-        for callee in &self.calls {
+        for callee in self.calls.iter().chain(&self.needs) {
             networks[callee] = json!({});
         }
         let host = if self.own_address {
@@ -136,6 +138,10 @@ impl Checkout {
         checkout.write("Cargo.lock", &lock);
         checkout.write_compose();
         copy(&repository().join("docker/bases"), &checkout.path("docker/bases"));
+        copy(
+            &repository().join("docker/faults"),
+            &checkout.path("docker/faults"),
+        );
         copy(
             &repository().join("docker/policy"),
             &checkout.path("docker/policy"),

@@ -72,3 +72,34 @@ fn a_declared_edge_that_compose_keeps_closed_is_a_violation() {
         ended.stdout
     );
 }
+
+#[test]
+fn a_network_that_leads_outside_is_a_way_out() {
+    let checkout = Checkout::new(pair("out", true));
+    let compose = std::fs::read_to_string(checkout.path("compose/compose.yaml")).unwrap();
+    let mut compose: serde_json::Value = serde_json::from_str(&compose).unwrap();
+    compose["networks"]["out-callee"] = serde_json::json!({ "internal": false });
+    checkout.write("compose/compose.yaml", &compose.to_string());
+    let ended = checkout.gate("network");
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    let checks = checkout.checks("out-callee", "network");
+    assert!(checks.contains(&"ways out: violated".to_owned()), "{checks:?}");
+    assert!(checks.contains(&"host gateway: passed".to_owned()), "{checks:?}");
+}
+
+#[test]
+fn the_matrix_of_pairs_is_in_the_report_and_beside_it() {
+    let checkout = Checkout::new(pair("mat", true));
+    let ended = checkout.gate("network");
+    assert_eq!(ended.code, Some(0), "{}", ended.said());
+    let read = |file: &str| std::fs::read_to_string(checkout.path(file)).unwrap();
+    let report = read("reports/latest/report.md");
+    assert!(report.contains("| mat-caller | ● |   |"), "{report}");
+    let picture = read("reports/latest/network.svg");
+    assert!(
+        picture.contains("<title>mat-callee to mat-caller: refused</title>"),
+        "{picture}"
+    );
+    let checks = checkout.checks("mat-caller", "network");
+    assert!(checks.contains(&"ways out: passed".to_owned()), "{checks:?}");
+}

@@ -66,7 +66,10 @@ async fn a_probe_prints_a_line_for_each_target_in_order() {
         lines[0].starts_with(&format!("open {} ", targets[0])) && lines[0].ends_with("ms"),
         "{lines:#?}"
     );
-    assert!(lines[1].starts_with("open "), "{lines:#?}");
+    assert!(
+        lines[1].starts_with("open ") && lines[1].ends_with("ms healthy"),
+        "{lines:#?}"
+    );
     let rest = [
         format!("closed {} status 503", targets[2]),
         format!("refused {}", targets[3]),

@@ -5,52 +5,63 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use futures_util::{StreamExt, stream};
-use serde_json::json;
 
-use super::Found;
-use super::stack::{Answer, Node, Stack};
+use super::matrix::{Pair, Way};
 use crate::catalogue::Service;
 use crate::exit::Failure;
+use crate::stack::{Answer, Found, Node, Stack};
 use crate::verdict::Check;
 
-/// What one member found of one other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Pair {
-    from: String,
-    to: String,
-    declared: bool,
-    /// The target of each open answer.
-    open: Vec<String>,
-    tried: usize,
-}
-
-/// Probes the whole matrix and judges it for every judged service.
-pub(super) async fn check(
-    stack: &Stack<'_>,
-    figures: &mut serde_json::Map<String, serde_json::Value>,
-) -> Result<Found> {
+/// Probes the whole matrix and judges it for every judged service; each pair is told once, with the service
+/// whose verdict it counts for.
+pub(super) async fn check(stack: &Stack<'_>) -> Result<(Found, BTreeMap<String, Vec<Pair>>)> {
     let nodes = stack.nodes().await?;
     let services: BTreeMap<&str, &Service> = stack
         .services()
         .map(|service| (service.name.as_str(), service))
         .collect();
-    let stores = stack.stores();
-    let probers = nodes
+    let asked = nodes
         .iter()
-        .filter(|node| services.contains_key(node.name.as_str()) || stores.contains(&node.name));
-    let asked =
-        probers.map(|prober| from_one(stack, prober, &nodes, services.get(prober.name.as_str()).copied()));
+        .map(|prober| from_one(stack, prober, &nodes, services.get(prober.name.as_str()).copied()));
     let asked: Vec<Result<Vec<Pair>>> = stream::iter(asked).buffer_unordered(4).collect().await;
     let mut pairs = Vec::new();
     for answers in asked {
         pairs.extend(answers?);
     }
     pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
-    let shown = pairs.iter().map(|pair| {
-        json!({ "from": pair.from, "to": pair.to, "declared": pair.declared, "open": pair.open, "tried": pair.tried })
-    });
-    figures.insert("pairs".into(), shown.collect());
-    Ok(judge(&pairs, |service| stack.is_judged(service)))
+    let owner = |pair: &Pair| {
+        owner(
+            pair,
+            |name| stack.is_judged(name),
+            |store| needed_by(stack, store),
+        )
+    };
+    let found = judge(&pairs, owner);
+    let mut told: BTreeMap<String, Vec<Pair>> = BTreeMap::new();
+    for pair in pairs {
+        if let Some(owner) = owner(&pair) {
+            told.entry(owner).or_default().push(pair);
+        }
+    }
+    Ok((found, told))
+}
+
+/// A pair counts for the one who asked, where that is a judged service; otherwise for the other; between stores
+/// and the edge, for a judged service that needs one of them.
+fn owner(
+    pair: &Pair,
+    is_judged: impl Fn(&str) -> bool,
+    needed_by: impl Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let ends = [&pair.from, &pair.to];
+    let judged = ends.into_iter().find(|end| is_judged(end)).cloned();
+    judged.or_else(|| ends.into_iter().find_map(|end| needed_by(end)))
+}
+
+fn needed_by(stack: &Stack<'_>, store: &str) -> Option<String> {
+    let mut judged = stack.services().filter(|service| stack.is_judged(&service.name));
+    let needs = |service: &&Service| service.needs.iter().any(|need| need == store);
+    judged.find(needs).map(|service| service.name.clone())
 }
 
 /// All that one member can reach, in one command.
@@ -79,7 +90,11 @@ async fn from_one(
     }
     let by_target: BTreeMap<&String, &Answer> = targets.iter().zip(&answers).collect();
     let pairs = others.iter().map(|node| {
-        let declared = service.is_some_and(|s| s.calls.contains(&node.name) || s.needs.contains(&node.name));
+        // A store calls nobody; what is neither has no manifest, so that compose declares its edges.
+        let declared = match service {
+            Some(service) => service.calls.contains(&node.name) || service.needs.contains(&node.name),
+            None => !stack.is_store(&prober.name) && stack.joins(&prober.name, &node.name),
+        };
         let targets = targets_of(node);
         let tried = targets.len();
         let open = targets
@@ -110,50 +125,37 @@ fn targets_of(node: &Node) -> Vec<String> {
     targets
 }
 
-/// A declared edge counts for the caller. An undeclared one counts for the caller where it is a service, for
-/// the one that was reached otherwise.
-fn judge(pairs: &[Pair], is_judged: impl Fn(&str) -> bool) -> Found {
+fn judge(pairs: &[Pair], owner: impl Fn(&Pair) -> Option<String>) -> Found {
     let mut found = Found::new();
-    let mut refused: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut refused: BTreeMap<String, usize> = BTreeMap::new();
     for pair in pairs {
-        let owner = if is_judged(&pair.from) {
-            &pair.from
-        } else {
-            &pair.to
-        };
-        if !is_judged(owner) {
-            continue;
-        }
-        let named = format!("tcp://own.{}:", pair.to);
-        let open_by_name = pair.open.iter().any(|target| target.starts_with(&named));
-        let check = match (pair.declared, pair.open.first()) {
-            (true, _) if open_by_name => Check::passed(format!("reaches {}", pair.to), "by name"),
-            (true, _) => Check::violated(
-                format!("declared edge {} -> {}", pair.from, pair.to),
+        let Some(owner) = owner(pair) else { continue };
+        let (from, to) = (&pair.from, &pair.to);
+        let check = match pair.way() {
+            Way::Open if owner == *from => Check::passed(format!("reaches {to}"), "by name"),
+            Way::Open => Check::passed(format!("reached by {from}"), "by name"),
+            Way::Closed => Check::violated(
+                format!("declared edge {from} -> {to}"),
                 "closed: it cannot be reached by name",
                 format!(
-                    "join the network '{}' in compose/compose.yaml, or remove the edge from Cargo.toml",
-                    pair.to
+                    "join the network '{to}' in compose/compose.yaml, or remove the edge from Cargo.toml"
                 ),
             ),
-            (false, Some(open)) => Check::violated(
-                format!("undeclared edge {} -> {}", pair.from, pair.to),
-                format!("open by {open}"),
-                format!(
-                    "declare it in the Cargo.toml of {}, or take it off that network in compose/",
-                    pair.from
-                ),
+            Way::Undeclared => Check::violated(
+                format!("undeclared edge {from} -> {to}"),
+                format!("open by {}", pair.open.first().map_or("", String::as_str)),
+                format!("declare it in the Cargo.toml of {from}, or take it off that network in compose/"),
             ),
-            (false, None) => {
-                *refused.entry(owner.as_str()).or_default() += pair.tried;
+            Way::Refused => {
+                *refused.entry(owner).or_default() += pair.tried;
                 continue;
             }
         };
-        found.entry(owner.clone()).or_default().push(check);
+        found.entry(owner).or_default().push(check);
     }
     for (owner, count) in refused {
         let check = Check::passed("everything else", format!("refused, {count} ways tried"));
-        found.entry(owner.to_owned()).or_default().push(check);
+        found.entry(owner).or_default().push(check);
     }
     found
 }
@@ -175,7 +177,9 @@ mod tests {
     }
 
     fn outcomes(pairs: &[Pair]) -> Vec<(String, String, Outcome)> {
-        let found = judge(pairs, |name| ["gateway", "data"].contains(&name));
+        let judged = |name: &str| ["gateway", "data"].contains(&name);
+        let needed_by = |store: &str| (store == "redis").then(|| "gateway".to_owned());
+        let found = judge(pairs, |pair| owner(pair, judged, needed_by));
         let flat = found.into_iter().flat_map(|(service, checks)| {
             checks
                 .into_iter()
@@ -215,6 +219,8 @@ mod tests {
             "gateway",
             "a store has no row of its own"
         );
+        let between_stores = pair("postgres", "redis", false, &["tcp://10.0.0.9:6379"]);
+        assert_eq!(outcomes(&[between_stores])[0].2, Outcome::Violated);
         assert_eq!(
             outcomes(&[pair("data", "gateway", false, &[])])[0].2,
             Outcome::Passed

@@ -3,17 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use futures_util::future::try_join_all;
 
-use super::Found;
-use super::stack::{Stack, ready_url};
 use crate::catalogue::{OnLoss, Service};
-use crate::context::{Deadline, poll};
+use crate::context::Deadline;
+use crate::stack::{Found, Stack, notices};
 use crate::verdict::Check;
-
-/// How long a dependent may take to notice: a round of its background checks and one question's patience.
-const NOTICE: Duration = Duration::from_secs(15);
-/// How often a dependent that should stay ready is asked while the store is away.
-const SAMPLES: usize = 5;
 
 /// Stops one store, judges its dependents, starts it again, judges their recovery.
 pub(super) async fn check(stack: &Stack<'_>, store: &str) -> Result<Found> {
@@ -21,89 +16,56 @@ pub(super) async fn check(stack: &Stack<'_>, store: &str) -> Result<Found> {
         .services()
         .filter(|service| service.needs.iter().any(|need| need == store))
         .collect();
-    let mut before = Vec::new();
-    for service in &dependents {
-        before.push(
-            stack
-                .engine
-                .state(stack.container(&service.name)?)
-                .await?
-                .started_at,
-        );
-    }
+    let before = try_join_all(dependents.iter().map(|service| started_at(stack, service))).await?;
     let container = stack.container(store)?;
     stack.engine.stop(container, Duration::from_secs(20)).await?;
-    let mut found = Found::new();
-    for service in &dependents {
-        let effect = service.on_loss.get(store).copied().unwrap_or(OnLoss::NotReady);
-        found.insert(
-            service.name.clone(),
-            vec![lost(stack, service, store, effect).await?],
-        );
-    }
+    let lost = try_join_all(dependents.iter().map(|service| lost(stack, service, store))).await?;
     stack.engine.start(container).await?;
     let deadline = Deadline::within(Duration::from_millis(stack.plan.limits.recovery_deadline_ms));
-    for (service, started_at) in dependents.iter().zip(before) {
-        let why = stack.ready_by(service, deadline).await?;
-        let now = stack
-            .engine
-            .state(stack.container(&service.name)?)
-            .await?
-            .started_at;
-        found
-            .entry(service.name.clone())
-            .or_default()
-            .push(recovered(store, why, started_at == now));
-    }
-    Ok(found)
+    let recovered = dependents.iter().zip(before).map(|(service, before)| async move {
+        let why = stack.well_by(service, deadline).await?;
+        let now = started_at(stack, service).await?;
+        Ok::<_, anyhow::Error>(recovered(store, why, before == now))
+    });
+    let recovered = try_join_all(recovered).await?;
+    let checks = lost
+        .into_iter()
+        .zip(recovered)
+        .map(|(lost, recovered)| vec![lost, recovered]);
+    Ok(dependents
+        .iter()
+        .map(|service| service.name.clone())
+        .zip(checks)
+        .collect())
 }
 
-async fn lost(stack: &Stack<'_>, service: &Service, store: &str, effect: OnLoss) -> Result<Check> {
+async fn started_at(stack: &Stack<'_>, service: &Service) -> Result<String> {
+    let container = stack.container(&service.name)?;
+    Ok(stack.engine.state(container).await?.started_at)
+}
+
+async fn lost(stack: &Stack<'_>, service: &Service, store: &str) -> Result<Check> {
     let name = format!("without {store}");
     let live = format!("http://own.{}:{}/live", service.name, service.port);
-    let targets = [ready_url(service), live];
-    let noticed = match effect {
-        OnLoss::NotReady => poll(Deadline::within(NOTICE), Duration::from_millis(200), || async {
-            let answers = stack.probe(&service.name, &targets).await.ok()?;
-            answers[0].line.contains("status 503").then_some(())
-        })
-        .await
-        .is_some(),
-        OnLoss::Degrade => stays_ready(stack, service, &targets).await?,
-    };
-    let answers = stack.probe(&service.name, &targets).await?;
-    // While the engine was away nobody could ask: the last answer counts too.
-    let as_declared = noticed || (effect == OnLoss::NotReady && answers[0].line.contains("status 503"));
-    let word = match effect {
+    let wrong = notices(stack, service, store).await;
+    let answers = stack.probe(&service.name, &[live]).await?;
+    let word = match service.on_loss.get(store).copied().unwrap_or(OnLoss::NotReady) {
         OnLoss::NotReady => "not ready",
         OnLoss::Degrade => "ready, degraded",
     };
-    Ok(if !answers[1].open() {
-        Check::violated(
+    Ok(match wrong {
+        _ if !answers[0].open() => Check::violated(
             name,
-            format!("no longer live: {}", answers[1].line),
+            format!("no longer live: {}", answers[0].line),
             "liveness is about the process alone",
-        )
-    } else if as_declared {
-        Check::passed(name, format!("{word}, and live"))
-    } else {
-        Check::violated(
+        ),
+        None => Check::passed(name, format!("{word}, and live")),
+        Some(line) => Check::violated(
             name,
-            format!("should be {word}: {}", answers[0].line),
+            format!("should be {word}: {line}"),
             "make on_loss in its Cargo.toml true",
-        )
+        ),
     })
-}
-
-/// Ready in every sample of a few seconds, long enough to have noticed the loss.
-async fn stays_ready(stack: &Stack<'_>, service: &Service, targets: &[String]) -> Result<bool> {
-    for _ in 0..SAMPLES {
-        if !stack.probe(&service.name, targets).await?[0].open() {
-            return Ok(false);
-        }
-        tokio::time::sleep(NOTICE / (3 * SAMPLES as u32)).await;
-    }
-    Ok(true)
 }
 
 fn recovered(store: &str, why_not: Option<String>, same_process: bool) -> Check {

@@ -1,0 +1,184 @@
+//! The faults gate: each store of the running stack killed, frozen, cut off, slowed and reset in turn, under
+//! traffic. Dependents do what their `on_loss` says, stay live, answer in time, and come back by themselves;
+//! what a client was told is stored is there afterwards.
+
+mod relay;
+pub mod table;
+mod traffic;
+mod trouble;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use serde_json::json;
+
+use crate::build::Built;
+use crate::catalogue::Catalogue;
+use crate::cli::FaultKind;
+use crate::context::Context;
+use crate::engine::Engine;
+use crate::exit::Failure;
+use crate::plan::Plan;
+use crate::report::live::Board;
+use crate::stack::{Found, Stack, merge};
+use crate::verdict::{Check, Gate, Outcome, Record};
+
+use relay::Relay;
+use table::Row;
+use traffic::Source;
+use trouble::Trouble;
+
+/// Refuses a store that no service needs.
+///
+/// # Errors
+/// Exit 2, with the stores that there are.
+pub fn refuse_unknown(context: &Context, catalogue: &Catalogue) -> Result<()> {
+    let needs = catalogue.services.iter().flat_map(|service| &service.needs);
+    let known: BTreeSet<&String> = needs.collect();
+    match context.options.stores.iter().find(|store| !known.contains(store)) {
+        None => Ok(()),
+        Some(store) => {
+            let known: Vec<&str> = known.into_iter().map(String::as_str).collect();
+            let hint = format!("the stores are: {}", known.join(", "));
+            Err(Failure::usage(format!("--store: no service needs '{store}'"), hint).into())
+        }
+    }
+}
+
+/// Judges the stack under every fault: a verdict for every service that the plan judges. Whatever happens
+/// inside, the stack's logs are kept and all that was started is gone when this returns.
+pub async fn check(
+    context: &Context,
+    engine: &Engine,
+    plan: &Plan,
+    images: &[Built],
+    board: &Board,
+) -> Vec<Record> {
+    let begun = Instant::now();
+    let (mut found, mut rows) = (Found::new(), Vec::new());
+    let ended = tokio::select! {
+        ended = look(context, engine, plan, images, board, &mut found, &mut rows) => ended,
+        () = context.cancel.cancelled() => Err(Failure::undecided("interrupted", "run again").into()),
+    };
+    if let Err(error) = engine.sweep_resources(&context.run_id).await {
+        board.note(&format!(
+            "the stack could not be removed now; the next run will: {error:#}"
+        ));
+    }
+    let names: Vec<&str> = plan.judged().map(|image| image.service.name.as_str()).collect();
+    if let Err(error) = &ended {
+        let failure = error.downcast_ref::<Failure>();
+        let hint = failure.and_then(|failure| failure.hint.clone());
+        let hint = hint.unwrap_or_else(|| "see logs/faults.log".to_owned());
+        let check = Check::undecided("faults", format!("{error:#}"), hint);
+        for name in &names {
+            found.entry((*name).to_owned()).or_default().push(check.clone());
+        }
+    }
+    let count = rows.len();
+    let mut records: Vec<Record> = names
+        .iter()
+        .map(|name| verdict(name, found.remove(*name).unwrap_or_default(), count, begun))
+        .collect();
+    // Kept once: it is about the stack.
+    if let Some(first) = records.first_mut() {
+        first.figures.insert("faults".to_owned(), json!(rows));
+    }
+    records
+}
+
+fn verdict(service: &str, checks: Vec<Check>, faults: usize, begun: Instant) -> Record {
+    let reason = format!("{faults} fault{}", crate::catalogue::plural(faults));
+    let mut record = Record::from_checks(service, Gate::Faults, checks, reason);
+    record.took_ms = begun.elapsed().as_millis() as u64;
+    record.log = Some("logs/faults.log".to_owned());
+    record
+}
+
+async fn look(
+    context: &Context,
+    engine: &Engine,
+    plan: &Plan,
+    images: &[Built],
+    board: &Board,
+    found: &mut Found,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
+    board.progress("starting the stack");
+    let stack = Stack::start(context, engine, plan, images, "faults").await?;
+    let looked = async {
+        let ready = stack.until_ready().await?;
+        let unready = ready.iter().find_map(|(service, checks)| {
+            let bad = checks.iter().find(|check| check.outcome != Outcome::Passed)?;
+            Some(format!(
+                "{service} is not ready without any fault: {}",
+                bad.detail
+            ))
+        });
+        if let Some(unready) = unready {
+            return Err(Failure::undecided(unready, "`cargo xtask network` says more").into());
+        }
+        let sources = Source::prepare(&stack).await?;
+        for store in chosen(&stack) {
+            each(&stack, &store, &sources, board, found, rows).await?;
+        }
+        Ok(())
+    };
+    let looked = looked.await;
+    stack.keep_logs().await;
+    looked
+}
+
+/// The stores that judged services need, as far as they were asked for.
+fn chosen(stack: &Stack<'_>) -> Vec<String> {
+    let asked = &stack.context.options.stores;
+    let mut stores = stack.stores();
+    stores.retain(|store| asked.is_empty() || asked.contains(store));
+    stores
+}
+
+/// Every fault of one store: first those that act on the store itself, then those that need a relay before it.
+async fn each(
+    stack: &Stack<'_>,
+    store: &str,
+    sources: &[Source],
+    board: &Board,
+    found: &mut Found,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
+    let asked = &stack.context.options.faults;
+    let kinds = FaultKind::value_variants().iter().copied();
+    let kinds: Vec<FaultKind> = kinds
+        .filter(|kind| asked.is_empty() || asked.contains(kind))
+        .collect();
+    let mut relay = None;
+    for kind in kinds {
+        board.progress(&format!("{store} {}", word(kind)));
+        if matches!(kind, FaultKind::Slowed | FaultKind::Reset) && relay.is_none() {
+            relay = Some(Relay::insert(stack, store).await?);
+        }
+        let trouble = Trouble::new(stack, store, kind, relay.as_ref()).await?;
+        let (row, checks) = trouble.run(sources).await?;
+        board.note(&row.line());
+        let judged = checks.into_iter().filter(|(service, _)| stack.is_judged(service));
+        merge(found, judged.collect());
+        rows.push(row);
+    }
+    if let Some(relay) = relay {
+        relay.remove().await?;
+    }
+    Ok(())
+}
+
+/// A fault's name, as it is asked for.
+fn word(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Killed => "killed",
+        FaultKind::Frozen => "frozen",
+        FaultKind::Cut => "cut",
+        FaultKind::Slowed => "slowed",
+        FaultKind::Reset => "reset",
+    }
+}

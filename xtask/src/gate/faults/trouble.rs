@@ -1,0 +1,389 @@
+//! One fault of one store, from before to after: what dependents do meanwhile, what requests come to, and how
+//! all of it comes back.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use futures_util::future::{join_all, try_join_all};
+
+use super::relay::Relay;
+use super::table::Row;
+use super::traffic::{Source, Traffics};
+use super::word;
+use crate::catalogue::{OnLoss, Service};
+use crate::cli::FaultKind;
+use crate::context::Deadline;
+use crate::engine::Endpoint;
+use crate::exit::Failure;
+use crate::stack::{Found, NOTICE, Stack, notices};
+use crate::verdict::Check;
+
+/// How long traffic flows before.
+const BEFORE: Duration = Duration::from_secs(1);
+/// How long a fault lasts at least while requests keep coming.
+const AT_LEAST: Duration = Duration::from_secs(4);
+/// The delay of a slowed store's answers.
+const SLOWED: &str = "slowed 500";
+
+pub(super) struct Trouble<'a> {
+    stack: &'a Stack<'a>,
+    store: &'a str,
+    kind: FaultKind,
+    relay: Option<&'a Relay<'a>>,
+    /// Where the store is, under which names.
+    places: Vec<Endpoint>,
+    /// Every service, with when its process was started.
+    started: Vec<(&'a Service, String)>,
+}
+
+/// What one dependent did: when it noticed, or why it did not as declared.
+struct Noticed {
+    after: Option<Duration>,
+    wrong: Option<String>,
+}
+
+impl<'a> Trouble<'a> {
+    pub(super) async fn new(
+        stack: &'a Stack<'a>,
+        store: &'a str,
+        kind: FaultKind,
+        relay: Option<&'a Relay<'a>>,
+    ) -> Result<Self> {
+        let mut started = Vec::new();
+        for service in stack.services() {
+            let state = stack.engine.state(stack.container(&service.name)?).await?;
+            started.push((service, state.started_at));
+        }
+        let places = stack.engine.endpoints(stack.container(store)?).await?;
+        Ok(Trouble {
+            stack,
+            store,
+            kind,
+            relay,
+            places,
+            started,
+        })
+    }
+
+    /// Brings it about, watches, ends it, watches again.
+    pub(super) async fn run(&self, sources: &[Source]) -> Result<(Row, Found)> {
+        self.must_work(sources).await?;
+        let stop = AtomicBool::new(false);
+        let watch = async {
+            // What was acknowledged just before is what a store may lose.
+            tokio::time::sleep(BEFORE).await;
+            let began = Instant::now();
+            self.begin().await?;
+            let noticed = join_all(self.dependents().map(|service| self.noticed(service, began))).await;
+            tokio::time::sleep(AT_LEAST.saturating_sub(began.elapsed())).await;
+            Ok::<_, anyhow::Error>(noticed)
+        };
+        // However it ends, the traffic does too.
+        let watch = async {
+            let noticed = watch.await;
+            stop.store(true, SeqCst);
+            noticed
+        };
+        let flows = join_all(sources.iter().map(|source| source.flow(&stop)));
+        // The fault outlasts every request that was sent while it lasted: none is saved by its end.
+        let (noticed, mut flows) = tokio::join!(watch, flows);
+        let noticed = noticed?;
+        let live = self.live().await?;
+        let touched = self.end().await?;
+        let back = self.back(sources, &mut flows).await?;
+        let mut row = self.row(&noticed, &flows, back.after, touched);
+        let mut found = Found::new();
+        let mut add = |service: &str, check: Check| found.entry(service.to_owned()).or_default().push(check);
+        for (service, check) in live {
+            add(&service, check);
+        }
+        for (service, noticed) in self.dependents().zip(&noticed) {
+            add(&service.name, self.readiness(service, noticed));
+        }
+        for (service, check) in back.checks {
+            add(&service, check);
+        }
+        for (source, traffics) in sources.iter().zip(&flows) {
+            let lost = source.lost(traffics).await;
+            row.lost += lost.0;
+            self.answers(source, traffics, lost)
+                .into_iter()
+                .for_each(|check| add(&source.service, check));
+        }
+        if touched == Some(0) {
+            for service in self.dependents() {
+                let why = "nothing passed through the relay while it lasted";
+                add(
+                    &service.name,
+                    Check::undecided(self.name("effect"), why, "see logs/faults"),
+                );
+            }
+        }
+        Ok((row, found))
+    }
+
+    /// The control: all of it works while nothing is wrong.
+    async fn must_work(&self, sources: &[Source]) -> Result<()> {
+        self.stack
+            .all_ready(&format!("before {} {}", self.store, word(self.kind)))
+            .await?;
+        for source in sources {
+            if !source
+                .works_within(Deadline::within(Duration::from_secs(10)))
+                .await
+            {
+                let what = format!("faults/{}: its request fails without any fault", source.title);
+                return Err(Failure::undecided(what, "see logs/faults").into());
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin(&self) -> Result<()> {
+        let (engine, store) = (self.stack.engine, self.stack.container(self.store)?);
+        match self.kind {
+            FaultKind::Killed => engine.kill(store, "SIGKILL").await,
+            FaultKind::Frozen => engine.pause(store).await,
+            FaultKind::Cut => {
+                let cuts = self
+                    .places
+                    .iter()
+                    .map(|place| engine.leave(&place.network, store));
+                try_join_all(cuts).await.map(drop)
+            }
+            FaultKind::Slowed => self.relay()?.set(SLOWED).await.map(drop),
+            FaultKind::Reset => self.relay()?.set("reset").await.map(drop),
+        }
+    }
+
+    /// Ends it; of a relay, returns how much it touched.
+    async fn end(&self) -> Result<Option<u64>> {
+        let (engine, store) = (self.stack.engine, self.stack.container(self.store)?);
+        match self.kind {
+            FaultKind::Killed => engine.start(store).await?,
+            FaultKind::Frozen => engine.unpause(store).await?,
+            FaultKind::Cut => {
+                for place in &self.places {
+                    engine.join(&place.network, store, &place.aliases).await?;
+                }
+            }
+            FaultKind::Slowed | FaultKind::Reset => return self.relay()?.set("plain").await.map(Some),
+        }
+        Ok(None)
+    }
+
+    fn relay(&self) -> Result<&Relay<'a>> {
+        self.relay.context("there is no relay")
+    }
+
+    fn dependents(&self) -> impl Iterator<Item = &'a Service> {
+        let services = self.started.iter().map(|(service, _)| *service);
+        services.filter(|service| service.needs.iter().any(|need| need == self.store))
+    }
+
+    fn name(&self, what: &str) -> String {
+        format!("{} {}: {what}", self.store, word(self.kind))
+    }
+
+    /// Waits until a dependent says what its `on_loss` declares. A store that is slow is not lost: then only
+    /// what is answered counts.
+    async fn noticed(&self, service: &Service, began: Instant) -> Noticed {
+        if self.kind == FaultKind::Slowed {
+            return Noticed {
+                after: None,
+                wrong: None,
+            };
+        }
+        let wrong = notices(self.stack, service, self.store).await;
+        Noticed {
+            after: wrong.is_none().then(|| began.elapsed()),
+            wrong,
+        }
+    }
+
+    fn readiness(&self, service: &Service, noticed: &Noticed) -> Check {
+        let name = self.name("readiness");
+        let effect = match service
+            .on_loss
+            .get(self.store)
+            .copied()
+            .unwrap_or(OnLoss::NotReady)
+        {
+            OnLoss::NotReady => "not ready",
+            OnLoss::Degrade => "ready, degraded",
+        };
+        match (&noticed.wrong, noticed.after) {
+            (Some(why), _) => Check::violated(
+                name,
+                format!("should be {effect} within {} s: {why}", NOTICE.as_secs()),
+                "ask the store in the background with a timeout, and make on_loss in its Cargo.toml true",
+            ),
+            (None, Some(after)) => {
+                Check::passed(name, format!("{effect} after {:.1} s", after.as_secs_f64()))
+            }
+            (None, None) => Check::passed(name, "slow is not lost: any state may be said"),
+        }
+    }
+
+    /// Every service is still live while the fault lasts.
+    async fn live(&self) -> Result<Vec<(String, Check)>> {
+        let asked = self.started.iter().map(|(service, _)| async move {
+            let url = format!("http://own.{}:{}/live", service.name, service.port);
+            let answers = self.stack.probe(&service.name, &[url]).await?;
+            let check = if answers[0].open() {
+                Check::passed(self.name("liveness"), "live throughout")
+            } else {
+                let hint = "liveness is about the process alone";
+                Check::violated(
+                    self.name("liveness"),
+                    format!("no longer live: {}", answers[0].line),
+                    hint,
+                )
+            };
+            Ok((service.name.clone(), check))
+        });
+        try_join_all(asked).await
+    }
+
+    /// All come back, while the traffic goes on.
+    async fn back(&self, sources: &[Source], flows: &mut [Traffics]) -> Result<Back> {
+        let stop = AtomicBool::new(false);
+        let watch = async {
+            let back = self.recovered(sources).await;
+            stop.store(true, SeqCst);
+            back
+        };
+        let after = join_all(sources.iter().map(|source| source.flow(&stop)));
+        let (back, after) = tokio::join!(watch, after);
+        flows
+            .iter_mut()
+            .zip(after)
+            .for_each(|(flow, after)| flow.add(after));
+        back
+    }
+
+    async fn recovered(&self, sources: &[Source]) -> Result<Back> {
+        let began = Instant::now();
+        let limit = Duration::from_millis(self.stack.plan.limits.recovery_deadline_ms);
+        let deadline = Deadline::within(limit);
+        let ready = self.started.iter().map(|(service, started_at)| async move {
+            let why = self.stack.well_by(service, deadline).await?;
+            let now = self
+                .stack
+                .engine
+                .state(self.stack.container(&service.name)?)
+                .await?;
+            let check = self.recovery(why, now.started_at == *started_at);
+            Ok::<_, anyhow::Error>((service.name.clone(), check))
+        });
+        let mut checks = try_join_all(ready).await?;
+        let mut after = Some(began.elapsed());
+        for source in sources {
+            if !source.works_within(deadline).await {
+                let why = format!(
+                    "faults/{}: no request succeeds within {} s",
+                    source.title,
+                    limit.as_secs()
+                );
+                checks.push((source.service.clone(), self.recovery(Some(why), true)));
+            }
+        }
+        if checks
+            .iter()
+            .any(|(_, check)| check.outcome != crate::verdict::Outcome::Passed)
+        {
+            after = None;
+        } else {
+            after = after.max(Some(began.elapsed()));
+        }
+        Ok(Back { after, checks })
+    }
+
+    fn recovery(&self, why_not: Option<String>, same_process: bool) -> Check {
+        let name = self.name("recovery");
+        match why_not {
+            Some(why) => Check::violated(
+                name,
+                why,
+                "reconnect with backoff, for ever; give up dead connections",
+            ),
+            None if !same_process => Check::violated(name, "by a restart", "recover inside the process"),
+            None => Check::passed(name, "ready again without a restart"),
+        }
+    }
+
+    /// What became of the requests of one source.
+    fn answers(&self, source: &Source, traffics: &Traffics, lost: (usize, Option<String>)) -> Vec<Check> {
+        let (title, limit) = (&source.title, self.stack.request_timeout().as_secs());
+        let name = self.name(&format!("answers to {title}"));
+        let slowest = traffics.slowest.as_secs_f64();
+        let answers = match (traffics.hung.first(), traffics.wrong.first()) {
+            (Some(hung), _) => Check::violated(
+                name,
+                format!("{} of {} hung: {hung}", traffics.hung.len(), traffics.sent),
+                format!(
+                    "every request must be answered or refused within {limit} s: give each call a timeout"
+                ),
+            ),
+            (None, Some(wrong)) => Check::violated(
+                name,
+                format!("{} of {} wrong: {wrong}", traffics.wrong.len(), traffics.sent),
+                "what cannot be done now is refused with 503, never answered otherwise",
+            ),
+            (None, None) => Check::passed(
+                name,
+                format!("{} sent, the slowest took {slowest:.1} s", traffics.sent),
+            ),
+        };
+        let name = self.name(&format!("acknowledged {title}"));
+        let kept = match lost {
+            (0, _) => Check::passed(
+                name,
+                format!("{} acknowledged, none lost", traffics.acknowledged()),
+            ),
+            (count, first) => Check::violated(
+                name,
+                format!(
+                    "{count} of {} lost: {}",
+                    traffics.acknowledged(),
+                    first.unwrap_or_default()
+                ),
+                "acknowledge only what the store has confirmed",
+            ),
+        };
+        vec![answers, kept]
+    }
+
+    fn row(
+        &self,
+        noticed: &[Noticed],
+        flows: &[Traffics],
+        back: Option<Duration>,
+        touched: Option<u64>,
+    ) -> Row {
+        let millis = |duration: Duration| duration.as_millis() as u64;
+        let all = noticed.iter().all(|one| one.after.is_some());
+        let latest = noticed.iter().filter_map(|one| one.after).max();
+        Row {
+            store: self.store.to_owned(),
+            fault: word(self.kind).to_owned(),
+            noticed_ms: latest.filter(|_| all).map(millis),
+            sent: flows.iter().map(|flow| flow.sent).sum(),
+            slowest_ms: flows.iter().map(|flow| millis(flow.slowest)).max(),
+            hung: flows.iter().map(|flow| flow.hung.len()).sum(),
+            wrong: flows.iter().map(|flow| flow.wrong.len()).sum(),
+            recovered_ms: back.map(millis),
+            acknowledged: flows.iter().map(Traffics::acknowledged).sum(),
+            lost: 0,
+            touched,
+        }
+    }
+}
+
+/// How all came back.
+struct Back {
+    /// `None` where something did not.
+    after: Option<Duration>,
+    checks: Vec<(String, Check)>,
+}
