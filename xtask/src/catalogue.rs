@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::exit::Failure;
+use crate::graph::Graph;
 
 /// The platform whose dependencies count; images are static binaries for it.
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -78,6 +79,9 @@ pub enum OnLoss {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Catalogue {
     pub services: Vec<Service>,
+    /// Who depends on whom.
+    #[serde(default)]
+    pub graph: Graph,
     /// Every manifest that it was read from -> the hash of its content.
     pub manifests: BTreeMap<PathBuf, String>,
 }
@@ -129,6 +133,7 @@ pub fn read(root: &Path, metadata: &Metadata) -> Result<Catalogue> {
     refuse(problems)?;
     Ok(Catalogue {
         services,
+        graph: Graph::read(metadata),
         manifests: BTreeMap::new(),
     })
 }
@@ -468,8 +473,18 @@ pub fn plural(count: usize) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A service with these crates (`name version`) in its binary.
+    pub(crate) fn service(name: &str, crates: &[&str]) -> Service {
+        let value = serde_json::json!({
+            "name": name, "version": "0.1.0", "image": format!("horme-{name}"), "port": 8000, "budget_bytes": 1,
+            "needs": [], "calls": [], "on_loss": {}, "dir": format!("services/{name}"), "source_dirs": [],
+            "crates": crates, "build_crates": [], "features": {}
+        });
+        serde_json::from_value(value).unwrap()
+    }
 
     #[test]
     fn sizes_are_decimal_or_binary_as_written() {

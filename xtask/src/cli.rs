@@ -42,7 +42,7 @@ pub enum Command {
     Lint(RunOptions),
     /// Trivy on the built images: crates, vulnerabilities, secrets, misconfigurations
     Scan(RunOptions),
-    /// Size of the built images against their budgets
+    /// Size of the built images against their budgets, and where their bytes are
     Budget(BudgetOptions),
     /// Boot each built image under the constraints of production
     Boot(RunOptions),

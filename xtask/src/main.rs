@@ -16,6 +16,7 @@ mod evidence;
 mod exit;
 mod fingerprint;
 mod gate;
+mod graph;
 mod hash;
 mod pipeline;
 mod plan;

@@ -84,7 +84,7 @@ async fn steps(
     let (plan, words) = planning::work_out(context, &catalogue, gates).await?;
     let plan = &*said.plan.insert(plan);
     // A faulty policy or database is told before it costs a build.
-    let settings = scan::Settings::read(context)?;
+    let settings = scan::Settings::read(context, &catalogue)?;
     let baseline = Baseline::read(
         &context.root,
         &catalogue,
@@ -479,7 +479,7 @@ pub async fn forecast(
     catalogue: &Catalogue,
     plan: &Plan,
 ) -> Result<Vec<(String, Vec<(Gate, bool)>)>> {
-    let settings = scan::Settings::read(context)?;
+    let settings = scan::Settings::read(context, catalogue)?;
     let baseline = Baseline::read(&context.root, catalogue, plan.bases.origin, false)?;
     let Ok(engine) = Engine::connect().await else {
         return Ok(Vec::new());

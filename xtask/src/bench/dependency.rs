@@ -135,6 +135,7 @@ mod tests {
         ];
         let catalogue = Catalogue {
             services: vec![one.clone(), other],
+            graph: Default::default(),
             manifests: Default::default(),
         };
         let found = candidates(&one, &catalogue, &known);

@@ -112,6 +112,39 @@ fn named(path: &str) -> Option<PathBuf> {
     )
 }
 
+/// What the last stage, and those of this file that it stands on, are made of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shipped {
+    /// The image outside this file.
+    pub base: String,
+    /// How many instructions were added to it: each is one entry in an image's history.
+    pub instructions: usize,
+}
+
+/// Reads the stage that ships: `prod`, or else the last one.
+pub fn shipped(text: &str) -> Shipped {
+    let mut stages: Vec<(String, Shipped)> = Vec::new();
+    for (_, line) in logical_lines(text) {
+        let mut words = line.split_whitespace().filter(|word| !word.starts_with("--"));
+        if words.next().is_some_and(|word| word.eq_ignore_ascii_case("FROM")) {
+            let base = words.next().unwrap_or_default().to_owned();
+            // `AS name`
+            let name = words.nth(1).unwrap_or_default().to_lowercase();
+            let earlier = stages.iter().find(|(earlier, _)| *earlier == base.to_lowercase());
+            let instructions = 0;
+            let stage = earlier.map_or(Shipped { base, instructions }, |(_, stage)| stage.clone());
+            stages.push((name, stage));
+        } else if let Some((_, stage)) = stages.last_mut() {
+            stage.instructions += 1;
+        }
+    }
+    let named = stages.iter().find(|(name, _)| name == "prod");
+    named
+        .or(stages.last())
+        .map(|(_, stage)| stage.clone())
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,5 +191,15 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn what_ships_is_counted_from_its_base_on() {
+        let text = "ARG X=1\nFROM rust AS build\nRUN a \\\n  b\nFROM --platform=linux/amd64 distroless@sha256:1 AS root\n\
+                    ENV A=b\n# a word\nFROM root AS prod\nCOPY --from=build a /a\nUSER 1\nFROM build AS ci\nRUN c\n";
+        let shipped_of = |text: &str| (shipped(text).base, shipped(text).instructions);
+        assert_eq!(shipped_of(text), ("distroless@sha256:1".to_owned(), 3));
+        assert_eq!(shipped_of("FROM scratch\nCOPY a /a\n"), ("scratch".to_owned(), 1));
+        assert_eq!(shipped_of(""), (String::new(), 0));
     }
 }

@@ -26,6 +26,74 @@ pub fn slice(lock: &str, closure: &BTreeSet<String>) -> BTreeMap<String, String>
     entries.collect()
 }
 
+/// `name version` of every crate that a registry gave -> its checksum, `-` where none is locked.
+pub fn registry_crates(lock: &str) -> BTreeMap<String, String> {
+    let entries = packages(lock).into_iter().filter(|package| {
+        let source = package.source.as_deref().unwrap_or_default();
+        source.starts_with("registry+") || source.starts_with("sparse+")
+    });
+    entries
+        .map(|package| (package.id, package.checksum.unwrap_or("-".to_owned())))
+        .collect()
+}
+
+/// `name version` of a crate and of everything that it can reach in a lock file: for whatever target and kind, since
+/// a lock file knows neither. A crate that the file does not hold reaches nothing.
+pub fn reach(lock: &str, name: &str) -> BTreeSet<String> {
+    let packages = packages(lock);
+    let mut reached = BTreeSet::new();
+    let start = packages
+        .iter()
+        .filter(|package| package.id.split(' ').next() == Some(name));
+    let mut queue: Vec<&Locked> = start.collect();
+    while let Some(package) = queue.pop() {
+        if reached.insert(package.id.clone()) {
+            for asked in &package.dependencies {
+                queue.extend(packages.iter().filter(|package| package.is(asked)));
+            }
+        }
+    }
+    reached
+}
+
+/// An entry of a lock file.
+struct Locked {
+    /// `name version`.
+    id: String,
+    source: Option<String>,
+    checksum: Option<String>,
+    /// `name`, or `name version` where there are several, or with the source in parentheses as well.
+    dependencies: Vec<String>,
+}
+
+impl Locked {
+    fn is(&self, asked: &str) -> bool {
+        let mut words = asked.split(' ');
+        match (words.next(), words.next()) {
+            (Some(name), Some(version)) => self.id == format!("{name} {version}"),
+            (Some(name), None) => self.id.split(' ').next() == Some(name),
+            _ => false,
+        }
+    }
+}
+
+fn packages(lock: &str) -> Vec<Locked> {
+    let lock: Table = lock.parse().unwrap_or_default();
+    let listed = lock.get("package").and_then(Value::as_array);
+    let entries = listed.into_iter().flatten().filter_map(|package| {
+        let word = |key: &str| package.get(key).and_then(Value::as_str).map(str::to_owned);
+        let dependencies = package.get("dependencies").and_then(Value::as_array);
+        let dependencies = dependencies.into_iter().flatten().filter_map(Value::as_str);
+        Some(Locked {
+            id: format!("{} {}", word("name")?, word("version")?),
+            source: word("source"),
+            checksum: word("checksum"),
+            dependencies: dependencies.map(str::to_owned).collect(),
+        })
+    });
+    entries.collect()
+}
+
 /// What the root's manifest says that reaches a binary of this closure, as canonical text by key: the release
 /// profile, what members inherit, patches, and the workspace dependencies that are crates of the closure.
 pub fn manifest(text: &str, closure: &BTreeSet<String>) -> BTreeMap<String, String> {
@@ -112,6 +180,52 @@ version = "0.1.0"
         );
         assert_ne!(first, slice(&LOCK.replace("\"aa\"", "\"cc\""), &closure()));
         assert_eq!(slice("no lock [", &closure()).len(), 0);
+    }
+
+    #[test]
+    fn what_a_crate_can_reach_is_read_from_the_lock_file() {
+        let lock = r#"
+[[package]]
+name = "frontend"
+version = "0.1.0"
+dependencies = ["kit", "rand 0.8.0", "time 0.3.0 (registry+x)"]
+[[package]]
+name = "kit"
+version = "0.1.0"
+dependencies = ["kit-macros", "frontend"]
+[[package]]
+name = "kit-macros"
+version = "0.2.0"
+[[package]]
+name = "rand"
+version = "0.8.0"
+source = "registry+x"
+checksum = "aa"
+[[package]]
+name = "rand"
+version = "0.9.0"
+source = "sparse+y"
+[[package]]
+name = "time"
+version = "0.3.0"
+source = "git+https://x"
+"#;
+        let reached: Vec<String> = reach(lock, "frontend").into_iter().collect();
+        let expected = [
+            "frontend 0.1.0",
+            "kit 0.1.0",
+            "kit-macros 0.2.0",
+            "rand 0.8.0",
+            "time 0.3.0",
+        ];
+        assert_eq!(reached, expected);
+        assert!(reach(lock, "gone").is_empty() && reach("no lock [", "frontend").is_empty());
+        let of_registries: Vec<_> = registry_crates(lock).into_iter().collect();
+        let expected = [("rand 0.8.0", "aa"), ("rand 0.9.0", "-")];
+        assert_eq!(
+            of_registries,
+            expected.map(|(id, sum)| (id.to_owned(), sum.to_owned()))
+        );
     }
 
     #[test]

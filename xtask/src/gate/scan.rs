@@ -4,30 +4,39 @@
 mod configuration;
 mod crates;
 mod database;
+mod dependencies;
 mod exceptions;
 mod files;
 mod findings;
+mod layers;
+mod licences;
 mod look;
 #[cfg(test)]
 mod mutations;
+mod origin;
 mod policy;
+mod since;
 #[cfg(test)]
 mod testing;
 mod vex;
 mod vulnerabilities;
+mod yanked;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use serde_json::Value;
 
 use crate::build::Built;
+use crate::catalogue::Catalogue;
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::evidence::{self, Subject};
 use crate::exit::Failure;
 use crate::verdict::{Check, Gate, Origin, Outcome, Record};
 use database::{Database, Opened};
+use dependencies::Dependencies;
 use exceptions::Exceptions;
 use look::{Seen, look};
 pub use policy::{Policy, a_repository};
@@ -43,6 +52,7 @@ pub struct Scanner {
     damage: Option<String>,
     exceptions: Exceptions,
     vex: Vex,
+    dependencies: Arc<Dependencies>,
 }
 
 /// The policy of the checkout, and the database that was named: read before anything is built, so that a fault
@@ -51,13 +61,15 @@ pub struct Scanner {
 pub struct Settings {
     policy: Policy,
     named: Option<Opened>,
+    dependencies: Arc<Dependencies>,
 }
 
 impl Settings {
     /// # Errors
-    /// Exit 2: see [`Policy::read`], [`Exceptions::read`], [`Vex::read`] and [`Database::open`]; or a scanner is named
+    /// Exit 2: see [`Policy::read`], [`Exceptions::read`], [`Vex::read`],
+    /// [`Dependencies::read`] and [`Database::open`]; or a scanner is named
     /// that is no file.
-    pub fn read(context: &Context) -> Result<Self> {
+    pub fn read(context: &Context, catalogue: &Catalogue) -> Result<Self> {
         crate::setup::named_trivy(context)?;
         let named = context.options.vuln_db.as_deref();
         Ok(Settings {
@@ -65,6 +77,7 @@ impl Settings {
             policy: Exceptions::read(&context.root)
                 .and(Vex::read(&context.root))
                 .and(Policy::read(&context.root))?,
+            dependencies: Arc::new(Dependencies::read(context, catalogue)?),
         })
     }
 
@@ -108,6 +121,7 @@ impl Scanner {
             damage,
             exceptions: Exceptions::read(&context.root)?,
             vex: Vex::read(&context.root)?,
+            dependencies: settings.dependencies.clone(),
         })
     }
 
@@ -140,7 +154,9 @@ pub async fn check(context: &Context, engine: &Engine, scanner: &Scanner, image:
             run_id: kept.run_id.clone(),
             age_s: kept.age_s(),
         };
-        return Ok(judge(scanner, image, &kept.value).by_evidence_of(origin));
+        return Ok(judge(context, scanner, image, &kept.value)
+            .await
+            .by_evidence_of(origin));
     }
     let seen = look(context, engine, scanner, image).await?;
     let service = &image.plan.service;
@@ -148,34 +164,42 @@ pub async fn check(context: &Context, engine: &Engine, scanner: &Scanner, image:
     if crates::judge(&seen.crates, &service.crates, &service.build_crates).outcome == Outcome::Passed {
         evidence::keep(context, &subject, &seen);
     }
-    Ok(judge(scanner, image, &seen))
+    Ok(judge(context, scanner, image, &seen).await)
 }
 
-fn judge(scanner: &Scanner, image: &Built, seen: &Seen) -> Record {
+async fn judge(context: &Context, scanner: &Scanner, image: &Built, seen: &Seen) -> Record {
     let service = &image.plan.service;
     let now = jiff::Timestamp::now();
     let product = vex::Image {
         name: &service.image,
         digest: &image.digest,
     };
-    let found = vulnerabilities::fates(&seen.report, scanner, product, day(now));
-    let checks = vec![
+    let dependencies = &scanner.dependencies;
+    let origins = dependencies
+        .origins(context, service, &scanner.policy, seen)
+        .await;
+    let found = vulnerabilities::fates(&seen.report, scanner, &origins, product, day(now));
+    let mut checks = vec![
         crates::judge(&seen.crates, &service.crates, &service.build_crates),
-        vulnerabilities::judge(&found, scanner, now),
-        findings::secrets(&seen.report),
-        files::judge(&seen.odd_files),
+        vulnerabilities::judge(&found, scanner, &origins, now),
+        findings::secrets(&seen.report, &seen.layers),
+        files::judge(&seen.odd_files, &seen.layers),
         configuration::judge(&image.env, &image.labels),
         scanner.exceptions.judge(day(now)),
         scanner.vex.judge(),
         findings::misconfigurations(&seen.report, &scanner.policy),
     ];
+    checks.extend(dependencies.judge(context, service, &scanner.policy).await);
     let reason = format!("{} crates, nothing found", service.crates.len());
     let mut record = Record::from_checks(&service.name, Gate::Scan, checks, reason)
         .figure("crates_seen", seen.crates.len())
         .figure("crates_expected", service.crates.len());
+    let findings = origins.findings(&found, &seen.report, &seen.odd_files);
+    if !findings.is_empty() {
+        record = record.figure("findings", serde_json::json!(findings));
+    }
     if let Some(database) = &scanner.database {
         record = record
-            .figure("vulnerabilities", vulnerabilities::list(&found))
             .figure("database_sha256", database.sha256.clone())
             .figure("database_updated_at", database.updated_at.to_string());
     }

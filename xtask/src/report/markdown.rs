@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use super::{Report, bytes};
 use crate::verdict::{Outcome, Record};
 
@@ -18,6 +20,7 @@ pub fn render(report: &Report) -> String {
     }
     table(report, &mut text);
     findings(report, &mut text);
+    found(report, &mut text);
     bytes::render(report, &mut text);
     digests(report, &mut text);
     if !report.bases.is_empty() {
@@ -102,6 +105,44 @@ fn findings(report: &Report, text: &mut String) {
     }
 }
 
+/// Everything that a scan found, whatever fails the gate.
+fn found(report: &Report, text: &mut String) {
+    for record in &report.records {
+        let listed = record.figures.get("findings").and_then(Value::as_array);
+        let Some(listed) = listed.filter(|listed| !listed.is_empty()) else {
+            continue;
+        };
+        let _ = writeln!(text, "## {}: all that was found\n", escape(&record.service));
+        let _ = writeln!(text, "| severity | what | in | without it | from | since |");
+        let _ = writeln!(text, "| --- | --- | --- | --- | --- | --- |");
+        for finding in listed {
+            let word = |key: &str| escape(finding[key].as_str().unwrap_or_default());
+            let either = |one: &str, other: &str| match word(one) {
+                empty if empty.is_empty() => word(other),
+                said => said,
+            };
+            let cells = [
+                word("severity"),
+                format!("{} {}", either("id", "kind"), word("title")),
+                format!("{} {}", word("package"), word("version")),
+                either("fixed", "status"),
+                // A file's origin names it already.
+                match word("origin") {
+                    origin if origin.starts_with("file ") => origin,
+                    origin => format!("{origin} {}", word("path")),
+                },
+                word("introduced"),
+            ];
+            let _ = writeln!(
+                text,
+                "| {} |",
+                cells.map(|cell| cell.trim().to_owned()).join(" | ")
+            );
+        }
+        text.push('\n');
+    }
+}
+
 fn digests(report: &Report, text: &mut String) {
     if report.digests.is_empty() {
         return;
@@ -137,6 +178,25 @@ mod tests {
     #[test]
     fn a_report_with_every_kind_of_verdict() {
         insta::assert_snapshot!(render(&sample()));
+    }
+
+    #[test]
+    fn all_that_a_scan_found_is_listed() {
+        let mut report = sample();
+        let findings = serde_json::json!([
+            {"kind": "vulnerability", "id": "CVE-1", "severity": "LOW", "status": "affected", "package": "smallvec", "version": "0.6.13",
+             "fixed": "", "title": "a|b", "origin": "crate", "path": "frontend -> smallvec", "introduced": "disclosed"},
+            {"kind": "file", "id": "", "severity": "", "package": "", "version": "", "fixed": "", "title": "runs as its owner",
+             "origin": "file /su in layer 2", "path": "/su"}]);
+        report.records[0].figures.insert("findings".to_owned(), findings);
+        let text = render(&report);
+        for row in [
+            "## frontend: all that was found",
+            "| LOW | CVE-1 a\\|b | smallvec 0.6.13 | affected | crate frontend -&gt; smallvec | disclosed |",
+            "|  | file runs as its owner |  |  | file /su in layer 2 |  |",
+        ] {
+            assert!(text.contains(row), "{row} in {text}");
+        }
     }
 
     #[test]

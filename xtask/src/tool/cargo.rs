@@ -68,6 +68,14 @@ pub fn parse_features(stdout: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Asks the registries about every locked crate of the services' workspace, and changes nothing. What they say is
+/// kept below `home`, an empty folder but for cargo's settings: of what is kept there cargo would not ask again.
+pub fn ask_registries(root: &Path, home: &Path) -> Call {
+    cargo(root, &["update", "--workspace", "--dry-run"])
+        .cwd(root)
+        .env("CARGO_HOME", home.display().to_string())
+}
+
 /// Locks the workspace's own members, and lets everything else be as it is.
 pub fn lock_members(root: &Path) -> Call {
     cargo(root, &["update", "--workspace", "--offline"]).deadline_s(120)

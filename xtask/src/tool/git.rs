@@ -178,6 +178,49 @@ pub fn show(root: &Path, commit: &str, path: &str) -> Call {
     git(root, &["show", &format!("{commit}:./{path}")])
 }
 
+/// Lists the release tags below the commit that is checked out; its own are none of them.
+pub fn release_tags(root: &Path) -> Call {
+    git(
+        root,
+        &["tag", "--list", "v*", "--merged", "HEAD", "--no-contains", "HEAD"],
+    )
+}
+
+/// The highest release in the answer to [`release_tags`]: `v1.2.0`, not `v2.0.0-rc.1`.
+pub fn last_release(stdout: &str) -> Option<&str> {
+    let releases = stdout.lines().filter_map(|tag| {
+        let version = semver::Version::parse(tag.strip_prefix('v')?).ok()?;
+        version.pre.is_empty().then_some((version, tag))
+    });
+    releases.max().map(|(_, tag)| tag)
+}
+
+/// Where the default branch may be, the surest first.
+const DEFAULT_BRANCHES: [&str; 5] = [
+    "refs/remotes/origin/HEAD",
+    "refs/remotes/origin/main",
+    "refs/remotes/origin/master",
+    "refs/heads/main",
+    "refs/heads/master",
+];
+
+/// Lists those of the references that are there.
+pub fn default_branches(root: &Path) -> Call {
+    let words = ["for-each-ref", "--format=%(refname)"];
+    git(root, &[&words[..], &DEFAULT_BRANCHES].concat())
+}
+
+/// The default branch in the answer to [`default_branches`].
+pub fn default_branch(stdout: &str) -> Option<&'static str> {
+    let there = |name: &&str| stdout.lines().any(|line| line == *name);
+    DEFAULT_BRANCHES.into_iter().find(|name| there(name))
+}
+
+/// Prints the commit where the branch was left.
+pub fn merge_base(root: &Path, branch: &str) -> Call {
+    git(root, &["merge-base", "HEAD", branch])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +270,29 @@ mod tests {
         );
         assert_eq!(parse_status("?? sub/a\0", "sub/"), [PathBuf::from("a")]);
         assert!(parse_status("", "").is_empty());
+    }
+
+    #[test]
+    fn the_last_release_is_the_highest_that_is_no_trial() {
+        for (tags, expected) in [
+            ("v0.9.0\nv0.10.0\nv0.2.0\n", Some("v0.10.0")),
+            ("v1.0.0-rc.1\nv0.9.0\nvim\nv2\n", Some("v0.9.0")),
+            ("v1.0.0-rc.1\n", None),
+            ("", None),
+        ] {
+            assert_eq!(last_release(tags), expected, "{tags}");
+        }
+    }
+
+    #[test]
+    fn the_default_branch_is_the_remotes_where_it_says_so() {
+        let branch = |said| default_branch(said);
+        assert_eq!(
+            branch("refs/heads/main\nrefs/remotes/origin/master\n"),
+            Some("refs/remotes/origin/master")
+        );
+        assert_eq!(branch("refs/heads/main\n"), Some("refs/heads/main"));
+        assert_eq!(branch(""), None);
     }
 
     #[test]

@@ -7,4 +7,5 @@ pub mod compose;
 pub mod git;
 pub mod hadolint;
 pub mod imagetools;
+pub mod index;
 pub mod trivy;

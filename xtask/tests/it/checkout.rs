@@ -181,6 +181,16 @@ impl Checkout {
         binary.set_modified(std::time::UNIX_EPOCH).unwrap();
     }
 
+    /// Makes the fixture's binary one that lists its crates, as cargo-auditable writes them.
+    pub(crate) fn audit(&self, packages: &Value) {
+        let list = self.path("audit");
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut zlib, packages.to_string().as_bytes()).unwrap();
+        std::fs::write(&list, zlib.finish().unwrap()).unwrap();
+        compile(&self.path("bin/fixture"), "symbols", Some(&list));
+        self.extend_binary(b"");
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(arguments).current_dir(self.folder.path());
@@ -303,30 +313,36 @@ fn copy(from: &Path, to: &Path) {
 /// The fixture service as a static binary, compiled once for all tests.
 fn fixture_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| compiled("fixture-service", "symbols"))
+    BINARY.get_or_init(|| {
+        let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixture-service");
+        compile(&binary, "symbols", None);
+        binary
+    })
 }
 
 /// The same with its symbols.
 pub(crate) fn fixture_twin() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| compiled("fixture-twin", "debuginfo"))
+    BINARY.get_or_init(|| {
+        let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixture-twin");
+        compile(&binary, "debuginfo", None);
+        binary
+    })
 }
 
-fn compiled(name: &str, strip: &str) -> PathBuf {
-    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+/// Compiles the fixture service, with the compressed list of crates in that file where there is one.
+fn compile(binary: &Path, strip: &str, audit: Option<&Path>) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/service.rs");
-    let rustc = Command::new("rustc")
-        .args(["--edition=2024", "-O", "-C", &format!("strip={strip}")])
-        .args(["-C", "target-feature=+crt-static"])
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--edition=2024", "-O", "-C", &format!("strip={strip}")]);
+    rustc.args(["-C", "target-feature=+crt-static", "--check-cfg", "cfg(crates)"]);
+    rustc
         .args(["--target", "x86_64-unknown-linux-gnu", "-o"])
-        .arg(&binary)
-        .arg(source)
-        .output()
-        .unwrap();
-    assert!(
-        rustc.status.success(),
-        "{}",
-        String::from_utf8_lossy(&rustc.stderr)
-    );
-    binary
+        .arg(binary)
+        .arg(source);
+    if let Some(audit) = audit {
+        rustc.args(["--cfg", "crates"]).env("CRATES", audit);
+    }
+    let rustc = ended(rustc.output().unwrap());
+    assert_eq!(rustc.code, Some(0), "{}", rustc.said());
 }

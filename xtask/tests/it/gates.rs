@@ -44,6 +44,11 @@ fn growth_beyond_what_is_allowed_is_violated_until_it_is_accepted() {
     assert_eq!(grown.code, Some(1), "{}", grown.said());
     assert!(has(&checkout.checks("grown", "budget"), "growth: violated"));
     assert!(
+        grown.stdout.contains(", allowed 5 %; +400 kB: /grown +400 kB"),
+        "{}",
+        grown.stdout
+    );
+    assert!(
         grown.stdout.contains("cargo xtask budget --accept"),
         "{}",
         grown.stdout

@@ -151,3 +151,36 @@ fn a_twin_of_other_code_tells_nothing_and_says_so() {
     assert_eq!(binary["crates"], serde_json::json!([]));
     assert_eq!(binary["unattributed_bytes"], binary["size_bytes"]);
 }
+
+#[test]
+fn without_a_twin_the_sizes_are_judged_all_the_same() {
+    let checkout = Checkout::new(vec![Fixture::new("size-alone")]);
+    assert_eq!(checkout.gate("budget").code, Some(0));
+    let why = |checkout: &Checkout| {
+        let binary = budget(checkout)["figures"]["binary"].clone();
+        binary["crates_absent"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        why(&checkout),
+        "docker/Dockerfile.size-alone has no stage `symbols`"
+    );
+    // A stage that cannot be built; what ships can.
+    let path = "docker/Dockerfile.size-alone";
+    let text = std::fs::read_to_string(checkout.path(path)).unwrap();
+    checkout.write(
+        path,
+        &format!("FROM scratch AS symbols\nCOPY bin/none /size-alone\n{text}"),
+    );
+    // Not built from the checkout as it is now.
+    assert_eq!(checkout.run(&["budget"]).code, Some(0));
+    assert_eq!(
+        why(&checkout),
+        "no run built this image from the checkout as it is"
+    );
+    assert_eq!(checkout.gate("budget").code, Some(0));
+    let why = why(&checkout);
+    assert!(
+        why.starts_with("the twin could not be taken out of the build cache: "),
+        "{why}"
+    );
+}

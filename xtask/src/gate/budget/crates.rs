@@ -130,7 +130,7 @@ fn symbols(file: &object::File) -> Result<Vec<Symbol>, String> {
     let mut end = 0;
     let mut symbols = Vec::new();
     for (section, symbol) in found {
-        let (address, beyond) = (symbol.address(), symbol.address() + symbol.size());
+        let (address, beyond) = (symbol.address(), symbol.address().saturating_add(symbol.size()));
         symbols.push(Symbol {
             owner: owner(symbol.name().unwrap_or_default()),
             is_code: symbol.kind() == SymbolKind::Text,

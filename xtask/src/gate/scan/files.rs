@@ -5,7 +5,9 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 
+use super::layers::Layers;
 use crate::archive;
 use crate::verdict::Check;
 
@@ -15,20 +17,33 @@ const MANAGERS: [&str; 14] = [
     "yum", "zypper",
 ];
 
-/// What is wrong with the files of an image, a line each; in the order of its layers.
+/// A file that should not be there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OddFile {
+    pub path: String,
+    /// What is wrong with it: `runs as its owner`.
+    pub why: String,
+    /// The layer that brings it, from 1 on.
+    pub layer: usize,
+}
+
+/// What is wrong with the files of an image, in the order of its layers.
 ///
 /// # Errors
 /// An archive that cannot be read.
-pub fn odd(path: &Path, digest: &str) -> Result<Vec<String>> {
+pub fn odd(path: &Path, digest: &str) -> Result<Vec<OddFile>> {
     let mut odd = Vec::new();
-    archive::unpack(path, &archive::layers(path, digest)?, |layer| {
-        look(layer, &mut odd)
-    })?;
+    for (index, layer) in archive::layers(path, digest)?.iter().enumerate() {
+        // One at a time: an archive holds them in any order.
+        archive::unpack(path, std::slice::from_ref(layer), |content| {
+            look(content, index + 1, &mut odd)
+        })?;
+    }
     Ok(odd)
 }
 
-fn look(layer: &mut dyn Read, odd: &mut Vec<String>) -> Result<()> {
-    for entry in tar::Archive::new(layer).entries()? {
+fn look(content: &mut dyn Read, layer: usize, odd: &mut Vec<OddFile>) -> Result<()> {
+    for entry in tar::Archive::new(content).entries()? {
         let entry = entry.context("a layer is cut off")?;
         let path = entry.path()?.into_owned();
         let header = entry.header();
@@ -37,7 +52,11 @@ fn look(layer: &mut dyn Read, odd: &mut Vec<String>) -> Result<()> {
         if !kind.is_file() && !kind.is_dir() && !kind.is_hard_link() {
             continue;
         }
-        odd.extend(fault(&path, mode, kind.is_dir()).map(|why| format!("/{} {why}", path.display())));
+        odd.extend(fault(&path, mode, kind.is_dir()).map(|why| OddFile {
+            path: format!("/{}", path.display()),
+            why,
+            layer,
+        }));
     }
     Ok(())
 }
@@ -60,7 +79,7 @@ fn fault(path: &Path, mode: u32, is_dir: bool) -> Option<String> {
 }
 
 /// Judges what [`odd`] found.
-pub fn judge(odd: &[String]) -> Check {
+pub fn judge(odd: &[OddFile], layers: &Layers) -> Check {
     match odd.first() {
         None => Check::passed(
             "files",
@@ -73,7 +92,12 @@ pub fn judge(odd: &[String]) -> Check {
                 String::new()
             };
             let hint = "leave it out of the last stage, or take the bits away where it is made";
-            Check::violated("files", format!("{first}{more}"), hint)
+            let place = layers.words(&first.path, Some(first.layer));
+            Check::violated(
+                "files",
+                format!("{} {}: {place}{more}", first.path, first.why),
+                hint,
+            )
         }
     }
 }

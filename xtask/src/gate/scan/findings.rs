@@ -1,21 +1,25 @@
 //! What needs no database: secrets in the image's files, and misconfigurations.
 
+use super::layers::Layers;
 use super::policy::Policy;
 use crate::tool::trivy::{self, Report};
 use crate::verdict::Check;
 
-pub fn secrets(report: &Report) -> Check {
+pub fn secrets(report: &Report, layers: &Layers) -> Check {
     let found = report
         .results
         .iter()
         .flat_map(|result| result.secrets.iter().map(move |secret| (result, secret)));
     let found: Vec<_> = found.collect();
     match found.first() {
-        Some((result, secret)) => Check::violated(
-            "secrets",
-            format!("{} ({}) in {}", secret.title, secret.rule_id, result.target),
-            "take it out of the image and revoke it: it must count as known",
-        ),
+        Some((result, secret)) => {
+            let place = layers.words(&result.target, layers.number(&secret.layer.diff_id));
+            Check::violated(
+                "secrets",
+                format!("{} ({}) in {place}", secret.title, secret.rule_id),
+                "take it out of the image and revoke it: it must count as known",
+            )
+        }
         None => Check::passed("secrets", "none"),
     }
 }
@@ -51,7 +55,10 @@ mod tests {
             {"Misconfigurations":[{"ID":"DS002","Severity":"HIGH","Status":"FAIL","Title":"root user"}]}]}"#,
         )
         .unwrap();
-        assert_eq!(secrets(&report).detail, "AWS key (aws-access-key-id) in /app/key");
+        assert_eq!(
+            secrets(&report, &Layers::default()).detail,
+            "AWS key (aws-access-key-id) in file /app/key"
+        );
         let policy = scanner(None, DatabasePolicy::Required).policy;
         assert_eq!(
             misconfigurations(&report, &policy).detail,

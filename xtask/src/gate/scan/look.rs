@@ -7,8 +7,10 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use super::Scanner;
 use super::database::Database;
-use super::{Scanner, files};
+use super::files::{self, OddFile};
+use super::layers::Layers;
 use crate::build::Built;
 use crate::context::Context;
 use crate::engine::Engine;
@@ -23,7 +25,8 @@ use crate::verdict::Gate;
 pub struct Seen {
     pub report: Report,
     pub crates: BTreeSet<String>,
-    pub odd_files: Vec<String>,
+    pub odd_files: Vec<OddFile>,
+    pub layers: Layers,
 }
 
 /// Runs Trivy. Crates come from the report where there is a database; without one, from a bill of materials.
@@ -45,6 +48,9 @@ pub async fn look(context: &Context, engine: &Engine, scanner: &Scanner, image: 
         return Err(unreadable(&name, "the database changed while it was asked"));
     }
     let mut report = trivy::parse(&text).map_err(|error| unreadable(&name, &error.to_string()))?;
+    let dockerfile = std::fs::read_to_string(context.root.join(image.plan.service.dockerfile()));
+    let layers = Layers::read(&text, &dockerfile.unwrap_or_default())
+        .map_err(|error| unreadable(&name, &error.to_string()))?;
     let mut crates: BTreeSet<String> = report.crates().collect();
     if scanner.database.is_none() {
         let output = context.run_dir.join("scan").join(format!("{name}.cdx.json"));
@@ -66,6 +72,7 @@ pub async fn look(context: &Context, engine: &Engine, scanner: &Scanner, image: 
         report,
         crates,
         odd_files,
+        layers,
     })
 }
 

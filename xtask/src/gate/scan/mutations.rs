@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::policy::DatabasePolicy;
+use super::layers::Layers;
+use super::origin::Origins;
+use super::origin::tests::origins;
+use super::policy::{DatabasePolicy, Disclosed};
 use super::testing::scanner;
 use super::vex::{Image, Vex};
 use super::{Scanner, crates, day, findings, vulnerabilities};
@@ -168,21 +171,22 @@ fn crates_of(report: &Value) -> BTreeSet<String> {
 }
 
 /// Judges what was read; whatever fails by a plain reading of the text must fail here.
-fn hold(text: &str, report: &Report, scanner: &Scanner, expected: &BTreeSet<String>) {
+fn hold(text: &str, report: &Report, scanner: &Scanner, origins: &Origins, expected: &BTreeSet<String>) {
     // What nobody asks for is not read to the end: half a surrogate there harms nothing.
     let Ok(plain) = serde_json::from_str::<Value>(text) else {
         return;
     };
     let now = jiff::Timestamp::now();
-    let fates = vulnerabilities::fates(report, scanner, IMAGE, day(now));
-    let judged = vulnerabilities::judge(&fates, scanner, now);
+    let fates = vulnerabilities::fates(report, scanner, origins, IMAGE, day(now));
+    let judged = vulnerabilities::judge(&fates, scanner, origins, now);
     let worst = |found: &&Value| found["Severity"] == "CRITICAL" && found["Status"] == "fixed";
     if entries(&plain, "Vulnerabilities").iter().any(worst) {
         assert_eq!(judged.outcome, Outcome::Violated, "{text}");
     }
-    vulnerabilities::list(&fates);
+    origins.findings(&fates, report, &[]);
     if !entries(&plain, "Secrets").is_empty() {
-        assert_eq!(findings::secrets(report).outcome, Outcome::Violated, "{text}");
+        let secrets = findings::secrets(report, &Layers::default());
+        assert_eq!(secrets.outcome, Outcome::Violated, "{text}");
     }
     let misconfigured = findings::misconfigurations(report, &scanner.policy);
     let wrong = |found: &&Value| found["Severity"] == "HIGH" && found["Status"] == "FAIL";
@@ -220,12 +224,16 @@ fn mutations_never_panic_and_never_pass_what_fails() {
         if let Ok(report) = trivy::parse(&text) {
             read += 1;
             scanner.vex = Vex::default();
-            hold(&text, &report, &scanner, &expected);
+            origins(None, Disclosed::Fail, false, |origins| {
+                hold(&text, &report, &scanner, origins, &expected);
+            });
             for _ in 0..4 {
                 let statements = damaged(STATEMENTS, &mut dice);
                 stated += u64::from(scanner.vex.add("openvex.json", &statements).is_ok());
             }
-            vulnerabilities::fates(&report, &scanner, IMAGE, day(jiff::Timestamp::now()));
+            report.vulnerabilities().for_each(|found| {
+                scanner.vex.lets_pass(found, IMAGE);
+            });
             scanner.vex.unused();
         }
     }

@@ -12,13 +12,15 @@ use crate::tool::trivy::{Severity, Status};
 
 const FILE: &str = "docker/policy/scan.toml";
 
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 8] = [
     "database",
     "database_max_age_days",
     "database_repository",
     "deadline_s",
+    "disclosed",
     "fail",
     "fail_misconfigurations",
+    "yanked",
 ];
 
 /// `docker/policy/scan.toml`.
@@ -33,6 +35,28 @@ pub struct Policy {
     /// Which statuses fail, for every severity.
     fail: BTreeMap<Severity, BTreeSet<Status>>,
     fail_misconfigurations: BTreeSet<Severity>,
+    pub yanked: Availability,
+    pub disclosed: Disclosed,
+}
+
+/// What it means that nobody can say whether a crate was yanked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Availability {
+    /// Undecided, and a run that is not strict may still end with 0.
+    #[default]
+    WhenAvailable,
+    Required,
+}
+
+/// What a finding does that was there already at the last release.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disclosed {
+    #[default]
+    Fail,
+    /// It is reported, and fails a strict run alone.
+    Report,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -52,6 +76,10 @@ struct File {
     deadline_s: u64,
     fail: BTreeMap<String, Vec<String>>,
     fail_misconfigurations: Vec<String>,
+    #[serde(default)]
+    yanked: Availability,
+    #[serde(default)]
+    disclosed: Disclosed,
 }
 
 impl Policy {
@@ -100,6 +128,8 @@ impl Policy {
             deadline_s: file.deadline_s,
             fail,
             fail_misconfigurations: fail_misconfigurations.collect::<Result<_>>()?,
+            yanked: file.yanked,
+            disclosed: file.disclosed,
         })
     }
 

@@ -23,6 +23,7 @@ pub fn scanner(days_old: Option<i64>, database: DatabasePolicy) -> Scanner {
         damage: None,
         exceptions: Exceptions::default(),
         vex: Vex::default(),
+        dependencies: Default::default(),
     }
 }
 

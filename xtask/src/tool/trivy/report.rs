@@ -114,9 +114,9 @@ pub struct Identifier {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Layer {
-    /// Of the compressed layer.
-    #[serde(deserialize_with = "or_default")]
-    pub digest: String,
+    /// SHA-256 of the layer, unpacked.
+    #[serde(rename = "DiffID", deserialize_with = "or_default")]
+    pub diff_id: String,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -55,7 +55,7 @@ fn both_versions_say_the_same_of_the_same_image() {
     let found = found.unwrap();
     assert_eq!(found.pkg_identifier.purl, "pkg:cargo/smallvec@0.6.13");
     assert_eq!(found.fixed_version, ">= 0.6.14, < 1.0.0, >= 1.6.1");
-    assert!(found.layer.digest.starts_with("sha256:"));
+    assert!(found.layer.diff_id.starts_with("sha256:"));
     let result = &report.results[0];
     assert_eq!(
         (&*result.target, &*result.class, &*result.r#type),

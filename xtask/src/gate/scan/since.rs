@@ -1,0 +1,125 @@
+//! What was in an image before: at the last release, or where this branch left the default one. A finding in a
+//! crate that was there already was disclosed by the world; in any other it was introduced by the change.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::Service;
+use crate::context::Context;
+use crate::fingerprint::{dockerfile, lock};
+use crate::process::{self, Call};
+use crate::tool::git;
+
+/// How a finding came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// What it is in was not in the image before.
+    Introduced,
+    /// It was; the finding is new.
+    Disclosed,
+    /// There is nothing to compare with. Counts as introduced.
+    Unknown,
+}
+
+/// What is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Since {
+    /// As a reader knows it: `v1.2.0`, `main at 1a2b3c4`.
+    pub name: String,
+    /// A commit or a tag.
+    revision: String,
+    /// `Cargo.lock` as it was.
+    lock: String,
+}
+
+/// Asks git. Nothing without a release and without a branch that was left, and where git cannot say.
+pub async fn find(context: &Context) -> Option<Since> {
+    let root = &context.root;
+    let tags = said(context, &git::release_tags(root)).await?;
+    let (name, revision) = match git::last_release(&tags) {
+        Some(tag) => (tag.to_owned(), format!("refs/tags/{tag}")),
+        None => left(context).await?,
+    };
+    let lock = said(context, &git::show(root, &revision, "Cargo.lock")).await?;
+    Some(Since { name, revision, lock })
+}
+
+/// Where the default branch was left. On that branch itself nothing was: what is there came with its last changes.
+async fn left(context: &Context) -> Option<(String, String)> {
+    let root = &context.root;
+    let branches = said(context, &git::default_branches(root)).await?;
+    let branch = git::default_branch(&branches)?;
+    let head = git::parse_head(&said(context, &git::head(root)).await?)?;
+    let base = said(context, &git::merge_base(root, branch))
+        .await?
+        .trim()
+        .to_owned();
+    let short = branch.rsplit('/').next().unwrap_or(branch);
+    (base != head.commit).then(|| (format!("{short} at {}", &base[..base.len().min(7)]), base))
+}
+
+async fn said(context: &Context, call: &Call) -> Option<String> {
+    let output = process::run(context, call).await.ok()?;
+    output.success().then_some(output.stdout)
+}
+
+impl Since {
+    /// The crates that a service had.
+    pub fn crates(&self, service: &str) -> BTreeSet<String> {
+        lock::reach(&self.lock, service)
+    }
+
+    /// Whether the image stood on the same base; `now` is its Dockerfile's text.
+    pub async fn same_base(&self, context: &Context, service: &Service, now: &str) -> bool {
+        let path = service.dockerfile().display().to_string();
+        let before = said(context, &git::show(&context.root, &self.revision, &path)).await;
+        before.is_some_and(|before| dockerfile::shipped(&before).base == dockerfile::shipped(now).base)
+    }
+}
+
+/// How a finding in a crate came about: `before` are the crates that the image had, where that is known.
+pub fn cause(before: Option<&BTreeSet<String>>, id: &str) -> Cause {
+    match before {
+        None => Cause::Unknown,
+        Some(before) if before.contains(id) => Cause::Disclosed,
+        Some(_) => Cause::Introduced,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    const LOCK: &str = "[[package]]\nname = \"frontend\"\nversion = \"0.1.0\"\ndependencies = [\"smallvec\"]\n\
+        [[package]]\nname = \"smallvec\"\nversion = \"0.6.13\"\n[[package]]\nname = \"time\"\nversion = \"0.1.0\"\n";
+
+    pub(crate) fn sample() -> Since {
+        Since {
+            name: "v1.0.0".into(),
+            revision: "v1.0.0".into(),
+            lock: LOCK.into(),
+        }
+    }
+
+    #[test]
+    fn what_was_there_already_was_disclosed_and_all_else_introduced() {
+        let since = sample();
+        let cases = [
+            ("frontend", "smallvec 0.6.13", Cause::Disclosed),
+            ("frontend", "smallvec 0.6.12", Cause::Introduced),
+            ("frontend", "time 0.1.0", Cause::Introduced),
+            ("frontend", "new 1.0.0", Cause::Introduced),
+            ("new-service", "smallvec 0.6.13", Cause::Introduced),
+        ];
+        for (service, id, expected) in cases {
+            assert_eq!(
+                cause(Some(&since.crates(service)), id),
+                expected,
+                "{service}: {id}"
+            );
+        }
+        assert_eq!(cause(None, "smallvec 0.6.13"), Cause::Unknown);
+    }
+}
