@@ -20,7 +20,7 @@ mod since;
 mod testing;
 mod vex;
 mod vulnerabilities;
-mod yanked;
+pub mod yanked;
 
 use std::path::PathBuf;
 use std::sync::Arc;

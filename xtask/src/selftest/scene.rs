@@ -48,6 +48,8 @@ pub struct Scene {
     pub cases: Vec<Case>,
     /// Makes the checkout what it must be, and says how the run is called.
     pub prepare: Prepare,
+    /// What the run finds in its cache.
+    pub seed: fn(&Context),
     pub limits: Limits,
     /// The run must be refused before any gate: with this exit and these words.
     pub refused: Option<(Exit, &'static str)>,
@@ -62,6 +64,7 @@ impl Scene {
             gates: gates.to_vec(),
             cases,
             prepare: Box::new(|_, _| Ok(())),
+            seed: |_| {},
             limits: limits(),
             refused: None,
         }
@@ -69,6 +72,23 @@ impl Scene {
 
     pub fn prepared(mut self, prepare: impl Fn(&Checkout, &mut RunOptions) -> Result<()> + 'static) -> Self {
         self.prepare = Box::new(prepare);
+        self
+    }
+
+    /// Prepared further.
+    pub fn also_prepared(self, more: impl Fn(&Checkout, &mut RunOptions) -> Result<()> + 'static) -> Self {
+        let Scene { prepare, .. } = self;
+        Scene {
+            prepare: Box::new(move |checkout, options| {
+                prepare(checkout, options)?;
+                more(checkout, options)
+            }),
+            ..self
+        }
+    }
+
+    pub fn seeded(mut self, seed: fn(&Context)) -> Self {
+        self.seed = seed;
         self
     }
 
@@ -103,6 +123,7 @@ impl Scene {
         };
         (self.prepare)(&checkout, &mut options)?;
         let own = context.inside(folder.to_path_buf(), options, self.limits);
+        (self.seed)(&own);
         let mut gates = self.gates.clone();
         if gates.iter().any(|gate| *gate != Gate::Lint) {
             gates.insert(0, Gate::Build);

@@ -44,10 +44,7 @@ struct Question {
 
 /// The answers of today: kept ones, or asked for now. Nothing where no registry answers.
 pub async fn ask(context: &Context) -> Option<Answers> {
-    let question = Question {
-        lock: hash::of_file(&context.root.join("Cargo.lock")).unwrap_or_default(),
-        settings: settings(&context.root),
-    };
+    let question = question(context);
     if !context.options.fresh
         && let Some(kept) = context.cache.get::<Option<Answers>>("index", &question)
     {
@@ -63,9 +60,21 @@ pub async fn ask(context: &Context) -> Option<Answers> {
     let answers = look_up(context).await;
     // An interrupted call is no silence of the registry.
     if !context.cancel.is_cancelled() {
-        context.cache.put("index", &question, &answers);
+        remember(context, &answers);
     }
     answers
+}
+
+/// Keeps what the registries answered, or that they did not.
+pub fn remember(context: &Context, answers: &Option<Answers>) {
+    context.cache.put("index", &question(context), answers);
+}
+
+fn question(context: &Context) -> Question {
+    Question {
+        lock: hash::of_file(&context.root.join("Cargo.lock")).unwrap_or_default(),
+        settings: settings(&context.root),
+    }
 }
 
 /// Cargo asks with an empty home of its own, so that everything that it keeps there was answered just now.

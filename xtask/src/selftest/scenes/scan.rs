@@ -1,57 +1,52 @@
 //! What the scan gate must catch: in images, in its own policy, and in the tools that it looks with.
 
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+
 use super::{Maker, caught, passes, undecided, violated};
 use crate::exit::Exit;
+use crate::gate::scan::yanked::{self, Answers};
 use crate::selftest::database::{self, VULNERABLE};
 use crate::selftest::fixture::{Fixture, Lists};
 use crate::selftest::scene::{Case, Fault, Scene};
 use crate::verdict::Gate;
 
+const POLICY: &str = "docker/policy/scan.toml";
+const EXCEPTIONS: &str = "docker/policy/exceptions.toml";
+
 pub(super) fn scenes(make: Maker<'_>) -> Vec<Scene> {
-    vec![
-        with_database("scan", images(make)),
-        stale_database(make),
-        corrupt_database(make),
-        exceptions(
-            "scan-exception",
-            "2999-12-31",
-            passes(vulnerable(make, "excepted")),
-        ),
-        exceptions(
-            "scan-expired-exception",
-            "2020-01-31",
-            caught(
-                make.good("expired"),
-                of("expired exception", "ended on 2020-01-31"),
-            ),
-        ),
-        exceptions(
-            "scan-unused-exception",
-            "2999-12-31",
-            caught(
-                make.good("unneeded"),
-                of("unused exception", "CVE-2021-25900 in smallvec"),
-            ),
-        ),
-        policy(
-            "scan-exception-without-owner",
-            "docker/policy/exceptions.toml",
-            &exception("2999-12-31").replace("owner", "reader"),
+    let yanked = vec![
+        caught(
+            vulnerable(make, "yanked-crate"),
+            of("yanked crates", "smallvec 0.6.13"),
         )
-        .refused(Exit::Usage, "docker/policy/exceptions.toml"),
-        policy(
-            "scan-exception-without-date",
-            "docker/policy/exceptions.toml",
-            &exception("soon"),
-        )
-        .refused(Exit::Usage, "expires"),
-        policy(
-            "scan-unknown-policy",
-            "docker/policy/scan.toml",
-            "databse = \"required\"\n",
-        )
-        .refused(Exit::Usage, "docker/policy/scan.toml"),
+        .also(&["vulnerabilities"]),
+    ];
+    [
+        vec![
+            with_database("scan", images(make)),
+            with_database("scan-yanked", yanked).seeded(|context| {
+                let (name, version, _) = VULNERABLE;
+                let yanked = [format!("{name} {version}")].into();
+                let answers = Answers {
+                    yanked,
+                    asked: 1,
+                    ..Answers::default()
+                };
+                yanked::remember(context, &Some(answers));
+            }),
+            no_database(make),
+            stale_database(make),
+            corrupt_database(make),
+        ],
+        exceptions(make),
+        scanners(make),
+        policies(),
     ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn of(check: &'static str, words: &'static str) -> Fault {
@@ -101,8 +96,23 @@ fn images(make: Maker<'_>) -> Vec<Case> {
         )],
         ..make.good("secret-in-layer")
     };
+    let copyleft = Fixture {
+        licence: "AGPL-3.0-only",
+        ..make.good("licence")
+    };
+    let unrated = Fixture {
+        crates: vec![("horme-fixture-unrated", "1.0.0")],
+        ..make.good("unrated-crate")
+    };
+    let low = Fixture {
+        crates: vec![("horme-fixture-low", "1.0.0"), ("horme-fixture-unfixed", "1.0.0")],
+        ..make.good("below-the-policy")
+    };
     vec![
         passes(make.good("good-image")),
+        passes(low),
+        caught(unrated, of("vulnerabilities", "UNKNOWN CVE-2099-0003")),
+        caught(copyleft, of("licences", "AGPL-3.0-only")),
         caught(leaky, of("secrets", "settings.ini")),
         caught(opaque, of("crates", "sees no crates")),
         caught(partial, of("crates", "not seen: quiet 1.0.0")),
@@ -151,11 +161,18 @@ fn stale_database(make: Maker<'_>) -> Scene {
     })
 }
 
+fn no_database(make: Maker<'_>) -> Scene {
+    let undecided = undecided(Gate::Scan, "vulnerabilities", "no database");
+    Scene::new(
+        "scan-no-database",
+        &[Gate::Scan],
+        vec![caught(make.good("no-database"), undecided)],
+    )
+}
+
 fn corrupt_database(make: Maker<'_>) -> Scene {
-    let case = caught(
-        make.good("corrupt-database"),
-        undecided(Gate::Scan, "vulnerabilities", "trivy.db"),
-    );
+    let undecided = undecided(Gate::Scan, "vulnerabilities", "trivy.db");
+    let case = caught(make.good("corrupt-database"), undecided);
     Scene::new("scan-corrupt-database", &[Gate::Scan], vec![case]).prepared(|checkout, options| {
         options.vuln_db = Some(database::put_half(&checkout.root)?);
         Ok(())
@@ -169,17 +186,134 @@ fn exception(expires: &str) -> String {
     )
 }
 
-fn exceptions(name: &'static str, expires: &'static str, case: Case) -> Scene {
-    Scene::new(name, &[Gate::Scan], vec![case]).prepared(move |checkout, options| {
-        options.vuln_db = Some(database::put(&checkout.root, 0)?);
-        Ok(checkout.put("docker/policy/exceptions.toml", &exception(expires))?)
+fn exceptions(make: Maker<'_>) -> Vec<Scene> {
+    let ended = of("expired exception", "ended on 2020-01-31");
+    let unused = of("unused exception", "CVE-2021-25900 in smallvec");
+    let scene = |name, expires: &'static str, case| {
+        with_database(name, vec![case])
+            .also_prepared(move |checkout, _| Ok(checkout.put(EXCEPTIONS, &exception(expires))?))
+    };
+    vec![
+        scene(
+            "scan-exception",
+            "2999-12-31",
+            passes(vulnerable(make, "excepted")),
+        ),
+        scene(
+            "scan-expired-exception",
+            "2020-01-31",
+            caught(make.good("expired"), ended).also(&["unused exception"]),
+        ),
+        scene(
+            "scan-unused-exception",
+            "2999-12-31",
+            caught(make.good("unneeded"), unused),
+        ),
+        vex("scan-vex", "not_affected", passes(vulnerable(make, "harmless"))),
+        vex(
+            "scan-vex-affected",
+            "affected",
+            caught(
+                vulnerable(make, "harmful"),
+                of("vulnerabilities", "CVE-2021-25900"),
+            ),
+        ),
+        vex(
+            "scan-unused-vex",
+            "not_affected",
+            caught(
+                make.good("vex-unneeded"),
+                of("VEX statements", "is found in no image"),
+            ),
+        ),
+    ]
+}
+
+/// A document that says this of the vulnerable crate.
+fn vex(name: &'static str, status: &str, case: Case) -> Scene {
+    let (package, version, id) = VULNERABLE;
+    let mut statement = json!({ "vulnerability": { "name": id }, "status": status,
+        "products": [{ "@id": format!("pkg:cargo/{package}@{version}") }] });
+    match status {
+        "affected" => statement["action_statement"] = json!("update it"),
+        _ => statement["justification"] = json!("vulnerable_code_not_in_execute_path"),
+    }
+    let document = json!({ "@context": "https://openvex.dev/ns/v0.2.0", "@id": "urn:horme:selftest",
+        "author": "selftest", "timestamp": "2026-01-01T00:00:00Z", "version": 1, "statements": [statement] });
+    with_database(name, vec![case]).also_prepared(move |checkout, _| {
+        Ok(checkout.put("docker/policy/openvex.json", &document.to_string())?)
     })
 }
 
-/// A policy that is refused before anything is built.
-fn policy(name: &'static str, file: &'static str, text: &str) -> Scene {
-    let text = text.to_owned();
-    let fixture = Fixture::new(name, format!("horme-selftest-{name}"));
-    Scene::new(name, &[Gate::Scan], vec![passes(fixture)])
-        .prepared(move |checkout, _| Ok(checkout.put(file, &text)?))
+/// Scanners that fail: each is undecided, or refused.
+fn scanners(make: Maker<'_>) -> Vec<Scene> {
+    let half = "echo '{\"SchemaVersion\":2,\"Results\":[{\"Target\"' > \"$out\"";
+    let of = |name: &str, words| caught(make.good(name), undecided(Gate::Scan, "scan", words));
+    vec![
+        stand_in("scan-half-a-report", "0.68.2", half, of("half-a-report", "EOF")),
+        stand_in(
+            "scan-no-report",
+            "0.68.2",
+            "exit 0",
+            of("no-report", "wrote no report"),
+        ),
+        stand_in(
+            "scan-hanging-scanner",
+            "0.68.2",
+            "exec sleep 300",
+            of("hanging-scanner", "did not end within 2 s"),
+        )
+        .also_prepared(|checkout, _| {
+            let policy = std::fs::read_to_string(checkout.path(POLICY))?;
+            Ok(checkout.put(POLICY, &policy.replace("deadline_s = 120", "deadline_s = 2"))?)
+        }),
+        stand_in(
+            "scan-refused-scanner",
+            "0.69.5",
+            "exit 0",
+            passes(make.good("refused-scanner")),
+        )
+        .refused(Exit::Undecided, "0.69.5"),
+    ]
+}
+
+/// A scan by a program that calls itself Trivy, and does this.
+fn stand_in(name: &'static str, version: &str, does: &str, case: Case) -> Scene {
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = --version ] && {{ echo 'Version: {version}'; exit 0; }}\n\
+         while [ $# -gt 1 ]; do [ \"$1\" = --output ] && out=$2; shift; done\n{does}\n"
+    );
+    with_database(name, vec![case]).also_prepared(move |checkout, options| {
+        let path = checkout.path("scanner");
+        std::fs::write(&path, &script)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+        options.trivy = Some(path);
+        Ok(())
+    })
+}
+
+/// Policies that are refused before anything is built.
+fn policies() -> Vec<Scene> {
+    let policy = |name: &'static str, file: &'static str, text: String, words| {
+        let fixture = Fixture::new(name, format!("horme-selftest-{name}"));
+        Scene::new(name, &[Gate::Scan], vec![passes(fixture)])
+            .prepared(move |checkout, _| Ok(checkout.put(file, &text)?))
+            .refused(Exit::Usage, words)
+    };
+    let nobodys = exception("2999-12-31").replace("owner", "reader");
+    vec![
+        policy("scan-exception-without-owner", EXCEPTIONS, nobodys, EXCEPTIONS),
+        policy(
+            "scan-exception-without-date",
+            EXCEPTIONS,
+            exception("soon"),
+            "expires",
+        ),
+        policy(
+            "scan-unknown-policy",
+            POLICY,
+            "databse = \"required\"\n".to_owned(),
+            "did you mean 'database'?",
+        ),
+    ]
 }
