@@ -46,7 +46,7 @@ pub async fn run(context: &Context, options: &BenchOptions) -> Result<Exit> {
     context.create_run_dir()?;
     let engine = Engine::connect().await?;
     let bench = Bench::new(context, &engine, options).await?;
-    let lease = Lease::take(&Lease::dir(), &context.run_id)?;
+    let lease = Lease::take(&Lease::dir(), &context.run_id, context.estate(Some(&engine)))?;
     let rows = measure_all(&bench, options).await;
     clean_up(&bench, lease).await;
     if let Some(signal) = context.interrupted() {

@@ -138,15 +138,15 @@ async fn bake(
     }
     let call = bake::call(&definition, &metadata).log(context.log("build"));
     let mut context_size = None;
-    let output = process::run_observed(context, &call, |line| {
+    let baking = process::run_observed(context, &call, |line| {
         if let Some(word) = bake::progress(line) {
             board.progress(&word);
         }
         context_size = bake::context_size(line)
             .map(str::to_owned)
             .or(context_size.take());
-    })
-    .await?;
+    });
+    let output = engine.watched(baking).await?;
     if let Some(size) = context_size {
         board.note(&format!("build context: {size} sent"));
     }
@@ -266,9 +266,13 @@ fn passed(built: &Built) -> Record {
 /// A failed bake: the image that it names is at fault; of the others nothing can be said. Where the engine
 /// itself is gone or its disk is full, nothing can be said of any.
 async fn failed(images: &[ImagePlan], output: &process::Output, begun: Instant) -> BuildResult {
-    let named = bake::failed_target(&output.stderr).map(str::to_owned);
+    let only = match images {
+        [image] if bake::failed_to_solve(&output.stderr) => Some(image.service.name.clone()),
+        _ => None,
+    };
+    let named = bake::failed_target(&output.stderr).map(str::to_owned).or(only);
     let full = output.stderr.contains("no space left on device");
-    let gone = Engine::connect().await.is_err();
+    let gone = bake::lost_engine(&output.stderr) || Engine::connect().await.is_err();
     let judged = images.iter().filter(|image| !image.support);
     let records = judged.map(|image| {
         let service = &image.service.name;

@@ -18,6 +18,9 @@ const VERSION: u32 = 1;
 /// An entry that nobody wrote anew for this long is deleted.
 const FORGET_AFTER: Duration = Duration::from_secs(60 * 24 * 3600);
 
+/// No entry takes this long to write.
+const UNFINISHED: Duration = Duration::from_secs(3600);
+
 /// A folder of entries. Several runs may use one at the same time.
 #[derive(Debug)]
 pub struct Cache {
@@ -147,11 +150,14 @@ impl Cache {
             .filter_map(|kind| std::fs::read_dir(kind.path()).ok())
             .flatten();
         for entry in entries.flatten() {
+            // What a run that was killed had not finished writing has no reader.
+            let unfinished = entry.path().extension().is_some_and(|end| end == "tmp");
+            let limit = if unfinished { UNFINISHED } else { FORGET_AFTER };
             let written = entry.metadata().and_then(|facts| facts.modified());
             let age = written
                 .ok()
                 .and_then(|at| SystemTime::now().duration_since(at).ok());
-            if age.is_some_and(|age| age > FORGET_AFTER) {
+            if age.is_some_and(|age| age > limit) {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
@@ -190,12 +196,13 @@ pub fn user_folder() -> Option<PathBuf> {
     Some(cache?.join("horme"))
 }
 
-/// Writes a file so that nobody ever reads half of it.
-fn whole(path: &Path, run_id: &str, content: &[u8]) -> std::io::Result<()> {
+/// Writes a file so that nobody ever reads half of it: under another name, which `mark` makes the writer's own, then
+/// moved.
+pub fn whole(path: &Path, mark: &str, content: &[u8]) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let fresh = path.with_extension(format!("{run_id}.tmp"));
+    let fresh = path.with_extension(format!("{mark}.tmp"));
     let written = std::fs::File::create(&fresh).and_then(|mut file| file.write_all(content));
     let written = written.and_then(|()| std::fs::rename(&fresh, path));
     if written.is_err() {

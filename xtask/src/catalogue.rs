@@ -126,7 +126,7 @@ pub fn read(root: &Path, metadata: &Metadata) -> Result<Catalogue> {
     }
     services.sort_by(|a, b| a.name.cmp(&b.name));
     check_edges(&services, &mut problems);
-    problems.extend(missing_dockerfiles(root, &services));
+    problems.extend(unreadable_dockerfiles(root, &services));
     if services.is_empty() && problems.is_empty() {
         problems.push("services/: no crate has a `[package.metadata.image]` table".to_owned());
     }
@@ -141,21 +141,24 @@ pub fn read(root: &Path, metadata: &Metadata) -> Result<Catalogue> {
 /// Every service with an image needs a Dockerfile.
 ///
 /// # Errors
-/// Exit 2, naming all that are missing.
+/// Exit 2, naming all that are missing or no text.
 pub fn check_dockerfiles(root: &Path, catalogue: &Catalogue) -> Result<()> {
-    refuse(missing_dockerfiles(root, &catalogue.services))
+    refuse(unreadable_dockerfiles(root, &catalogue.services))
 }
 
-fn missing_dockerfiles(root: &Path, services: &[Service]) -> Vec<String> {
-    let missing = services
-        .iter()
-        .filter(|service| !root.join(service.dockerfile()).is_file());
-    let problems = missing.map(|service| {
-        format!(
-            "{}: missing; the service '{}' has an image and so needs a Dockerfile",
-            service.dockerfile().display(),
-            service.name
-        )
+fn unreadable_dockerfiles(root: &Path, services: &[Service]) -> Vec<String> {
+    let problems = services.iter().filter_map(|service| {
+        let file = service.dockerfile();
+        let why = match std::fs::read(root.join(&file)) {
+            Ok(bytes) if std::str::from_utf8(&bytes).is_ok() => return None,
+            Ok(_) => "is no text (UTF-8)".to_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => format!(
+                "missing; the service '{}' has an image and so needs a Dockerfile",
+                service.name
+            ),
+            Err(error) => format!("cannot be read: {error}"),
+        };
+        Some(format!("{}: {why}", file.display()))
     });
     problems.collect()
 }

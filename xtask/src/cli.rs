@@ -262,6 +262,9 @@ pub struct CleanOptions {
     /// Also delete the folders of earlier runs under reports/
     #[arg(long)]
     pub reports: bool,
+    /// Only say what would be swept
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[cfg(test)]

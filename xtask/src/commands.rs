@@ -97,9 +97,9 @@ fn show_report(options: &ReportOptions) -> Result<Exit> {
 }
 
 async fn clean(options: &CleanOptions) -> Result<Exit> {
-    if options.reports {
+    if options.reports && !options.dry_run {
         context::remove_run_dirs(&context::find_root()?.join("reports"))?;
     }
-    cleaning::clean().await?;
+    cleaning::clean(options.dry_run).await?;
     Ok(Exit::Passed)
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::cli::RunOptions;
+use crate::engine::{Engine, Estate};
 use crate::exit::{Exit, Failure};
 use crate::plan::Limits;
 
@@ -111,6 +112,14 @@ impl Context {
         })?;
         point_latest_to(&self.root.join("reports"), &self.run_id);
         Ok(())
+    }
+
+    /// Where this run creates things, for its lease.
+    pub fn estate(&self, engine: Option<&Engine>) -> Estate {
+        Estate {
+            engine: engine.map(|engine| engine.id.clone()).unwrap_or_default(),
+            run_dir: self.run_dir.clone(),
+        }
     }
 
     /// A path as the reader of a report sees it: relative to the checkout where it lies inside.

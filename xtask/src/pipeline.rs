@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::engine::{Engine, Lease};
 use crate::evidence::{self, Subject};
 use crate::exit::Exit;
+use crate::gate::boot::cis::{self, Benchmark};
 use crate::gate::budget::baseline::Baseline;
 use crate::gate::{self, boot, budget, lint, network, scan};
 use crate::plan::Plan;
@@ -91,6 +92,7 @@ async fn steps(
         plan.bases.origin,
         context.options.accept,
     )?;
+    let benchmark = Benchmark::new(cis::Policy::read(&context.root)?);
     // What must be there: provisioned with --setup; otherwise an engine at least, to ask what stands already.
     let engine = engine(context, plan).await?;
     said.environment = facts(&engine, &settings);
@@ -103,7 +105,7 @@ async fn steps(
     words.iter().for_each(|word| board.note(word));
     said.notes = words;
     skipped(plan, &board, &mut said.records);
-    let mut run = Run::new(context, &engine, plan, &settings, &baseline, &board);
+    let mut run = Run::new(context, &engine, plan, &settings, &baseline, &benchmark, &board);
     run.stores = engine.ids(plan.bases.images.values().map(String::as_str)).await?;
     // What earlier runs built and found.
     let standing = run.standing().await?;
@@ -162,6 +164,7 @@ struct Run<'a> {
     plan: &'a Plan,
     board: &'a Board,
     baseline: &'a Baseline,
+    benchmark: &'a Benchmark,
     /// `None` while there is no scanner, or where no scan was asked for.
     scanner: Option<scan::Scanner>,
     /// Every service that has an image, for compose entries that have none.
@@ -177,6 +180,7 @@ impl<'a> Run<'a> {
         plan: &'a Plan,
         settings: &scan::Settings,
         baseline: &'a Baseline,
+        benchmark: &'a Benchmark,
         board: &'a Board,
     ) -> Self {
         let planned = plan.images.iter().map(|image| image.service.name.as_str());
@@ -186,6 +190,7 @@ impl<'a> Run<'a> {
             plan,
             board,
             baseline,
+            benchmark,
             scanner: None,
             known: planned.chain(plan.left_out.iter().map(String::as_str)).collect(),
             stores: BTreeMap::new(),
@@ -273,10 +278,17 @@ impl<'a> Run<'a> {
             self.scanner = Some(scan::Scanner::new(self.context, settings)?);
         }
         // From here on things are created: a lease tells the next run that we live, or lived.
-        let lease = Lease::take(&Lease::dir(), &self.context.run_id)?;
-        let standing = self.hold(standing).await;
+        let lease = Lease::take(
+            &Lease::dir(),
+            &self.context.run_id,
+            self.context.estate(Some(self.engine)),
+        )?;
+        let held = self.hold(standing).await;
         cleaning::sweep_the_dead(self.engine, self.board).await;
-        let done = self.gates(standing, records).await;
+        let done = match held {
+            Ok(standing) => self.gates(standing, records).await,
+            Err(error) => Err(error),
+        };
         // Whatever happened, nothing of this run stays.
         cleaning::clean_up(self.context, self.engine, lease, self.board).await;
         self.context.cache.forget_old();
@@ -284,14 +296,16 @@ impl<'a> Run<'a> {
     }
 
     /// The images that stand, under names that this run alone moves; one that went away meanwhile is built.
-    async fn hold(&self, standing: Vec<Built>) -> Vec<Built> {
+    async fn hold(&self, standing: Vec<Built>) -> Result<Vec<Built>> {
         let mut held = Vec::new();
         for image in standing {
-            if image.hold(self.context, self.engine).await.is_ok() {
-                held.push(image);
+            match image.hold(self.context, self.engine).await {
+                Ok(()) => held.push(image),
+                Err(error) if self.engine.image(&image.digest).await?.is_some() => return Err(error),
+                Err(_) => {}
             }
         }
-        held
+        Ok(held)
     }
 
     async fn gates(&self, standing: Vec<Built>, records: &mut Vec<Record>) -> Result<()> {
@@ -328,8 +342,13 @@ impl<'a> Run<'a> {
         }
         if self.wants(Gate::Boot) {
             let subject = |image: &Built| Some(self.boot_subject(image));
-            let look = |image| boot::check(self.context, self.engine, image, &self.plan.limits);
-            records.extend(self.each(&judged, Gate::Boot, subject, look).await);
+            let limits = &self.plan.limits;
+            let look = |image| boot::check(self.context, self.engine, image, limits, self.benchmark);
+            let mut boots = self.each(&judged, Gate::Boot, subject, look).await;
+            if self.plan.left_out.is_empty() && cis::unused(&self.benchmark.policy, &mut boots) {
+                boots.iter().for_each(|record| self.board.judged(record));
+            }
+            records.extend(boots);
         }
         // Joined: the stack over the digests that booted.
         if self.wants(Gate::Network) {
@@ -348,7 +367,13 @@ impl<'a> Run<'a> {
     }
 
     fn boot_subject(&self, image: &Built) -> Subject {
-        boot::subject(self.engine, image, &self.plan.limits)
+        boot::subject(
+            self.context,
+            self.engine,
+            image,
+            &self.plan.limits,
+            self.benchmark,
+        )
     }
 
     fn parts<'r>(&'r self, images: &'r [Built]) -> network::Parts<'r> {
@@ -481,11 +506,12 @@ pub async fn forecast(
 ) -> Result<Vec<(String, Vec<(Gate, bool)>)>> {
     let settings = scan::Settings::read(context, catalogue)?;
     let baseline = Baseline::read(&context.root, catalogue, plan.bases.origin, false)?;
+    let benchmark = Benchmark::new(cis::Policy::read(&context.root)?);
     let Ok(engine) = Engine::connect().await else {
         return Ok(Vec::new());
     };
     let board = Board::silent();
-    let mut run = Run::new(context, &engine, plan, &settings, &baseline, &board);
+    let mut run = Run::new(context, &engine, plan, &settings, &baseline, &benchmark, &board);
     run.stores = engine.ids(plan.bases.images.values().map(String::as_str)).await?;
     let proven: Vec<Built> = plan
         .images

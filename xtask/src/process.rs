@@ -1,5 +1,8 @@
 //! The only door to programs. Argument vectors only (no shell), a deadline on every call, a log file,
-//! secrets masked, and the whole process group ended when the call is dropped, late or cancelled.
+//! secrets masked, and the whole process group ended when the call is dropped, late or cancelled. What outlives
+//! a killed run is found by the mark that it carries.
+
+mod orphans;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,6 +17,8 @@ use tokio::sync::mpsc;
 
 use crate::context::Context;
 use crate::exit::Failure;
+
+pub use orphans::end_orphans;
 
 /// A program to run: built by the pure adapters of `tool/`, started by [`run`].
 #[derive(Debug, Clone)]
@@ -30,6 +35,8 @@ pub struct Call {
     pub log: Option<PathBuf>,
     /// Values masked as `***` in logs, in captured text and in error messages.
     pub secrets: Vec<String>,
+    /// Goes on where we are killed: half of it would leave the machine worse than all of it.
+    pub finishes: bool,
 }
 
 impl Call {
@@ -45,7 +52,13 @@ impl Call {
             deadline: Duration::from_secs(60),
             log: None,
             secrets: Vec::new(),
+            finishes: false,
         }
+    }
+
+    pub fn finishing(mut self) -> Self {
+        self.finishes = true;
+        self
     }
 
     pub fn deadline_s(mut self, seconds: u64) -> Self {
@@ -128,7 +141,7 @@ pub async fn run_observed(context: &Context, call: &Call, mut observe: impl FnMu
     let begun = Instant::now();
     let mut log = Log::open(call).await?;
     log.line(&format!("$ {}", call.shown())).await;
-    let mut child = start(call)?;
+    let mut child = start(call, &context.run_id)?;
     let _group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
     let (sender, mut lines) = mpsc::channel(256);
     pump(child.stdout.take(), Stream::Out, sender.clone());
@@ -205,6 +218,8 @@ pub fn start_detached(call: &Call, log: &Path) -> Result<u32> {
         program: words[0].clone(),
         ..call.clone()
     });
+    // It is no run's, nor that of a run which this one is a program of.
+    command.env_remove(orphans::MARK);
     command
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
@@ -260,10 +275,34 @@ fn fallback(call: &Call) -> StdCommand {
     command
 }
 
-fn start(call: &Call) -> Result<tokio::process::Child> {
+/// The same program, ended by the kernel when this process is: where util-linux can arrange for that.
+fn bound(call: &Call) -> Call {
+    let is_there = match Path::new(&call.program) {
+        path if path.components().count() > 1 => {
+            is_executable(&call.cwd.as_deref().unwrap_or(Path::new("")).join(path))
+        }
+        path => which(&path.to_string_lossy()).is_some(),
+    };
+    // Another's `setpriv` (a link to busybox) knows no --pdeathsig.
+    let setpriv =
+        which("setpriv").filter(|path| path.canonicalize().is_ok_and(|path| path.ends_with("setpriv")));
+    let Some(setpriv) = setpriv.filter(|_| is_there && !call.finishes) else {
+        return call.clone();
+    };
+    let mut args: Vec<OsString> = ["--pdeathsig", "KILL", "--"].map(Into::into).to_vec();
+    args.push(call.program.clone());
+    args.extend(call.args.iter().cloned());
+    Call {
+        program: setpriv.into_os_string(),
+        args,
+        ..call.clone()
+    }
+}
+
+fn start(call: &Call, run_id: &str) -> Result<tokio::process::Child> {
     use std::os::unix::process::CommandExt;
-    let mut command = prepare(call);
-    command.process_group(0);
+    let mut command = prepare(&bound(call));
+    command.env(orphans::MARK, run_id).process_group(0);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -35,7 +35,7 @@ pub async fn run(context: &Context, options: &SelftestOptions) -> Result<Exit> {
         setup::provision(context, &bases).await?;
     }
     let engine = Engine::connect().await?;
-    let lease = Lease::take(&Lease::dir(), &context.run_id)?;
+    let lease = Lease::take(&Lease::dir(), &context.run_id, context.estate(Some(&engine)))?;
     let played = play(context, options).await;
     // Fixtures' images carry the run's id: they go with it.
     if engine.sweep(&context.run_id).await.is_ok() {

@@ -65,6 +65,7 @@ pub enum Fix {
 /// Exit 3 where a required problem is not ours to mend, or where it is still there afterwards; all at once.
 pub async fn provision(context: &Context, bases: &Bases) -> Result<()> {
     let _lock = alone(context).await?;
+    remove_unfinished(&context.root);
     let problems = preflight(context, bases).await;
     let by_hand: Vec<Problem> = problems
         .iter()
@@ -108,6 +109,20 @@ async fn alone(context: &Context) -> Result<File> {
         }
     }
     Ok(file)
+}
+
+/// What a set-up that was killed was working on: nobody else is at it, for we hold the lock.
+fn remove_unfinished(root: &Path) {
+    let entries = std::fs::read_dir(root.join("target/horme")).into_iter().flatten();
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let _ = match (name.starts_with("debian-"), name.starts_with("tools-")) {
+            (true, _) => std::fs::remove_file(path),
+            (_, true) => std::fs::remove_dir_all(path),
+            _ => Ok(()),
+        };
+    }
 }
 
 /// Longer than the longest set-up from nothing.

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::bases;
 use crate::context::Context;
+use crate::engine::{Engine, Lease};
 use crate::exit::{Exit, Failure};
 use crate::process::{self, Call};
 use crate::setup;
@@ -19,7 +20,8 @@ pub async fn run(context: &Context, arguments: &[String]) -> Result<Exit> {
     if context.options.setup {
         setup::provision(context, &bases).await?;
     }
-    let lease = crate::engine::Lease::take(&crate::engine::Lease::dir(), &context.run_id)?;
+    let engine = Engine::connect().await.ok();
+    let lease = Lease::take(&Lease::dir(), &context.run_id, context.estate(engine.as_ref()))?;
     let mut summary = TestSummary::default();
     let mut all_well = true;
     for manifest in ["Cargo.toml", "xtask/Cargo.toml"] {
@@ -30,7 +32,6 @@ pub async fn run(context: &Context, arguments: &[String]) -> Result<Exit> {
         for (role, image) in &bases.images {
             call = call.env(&format!("HORME_{}_IMAGE", role.to_uppercase()), image.clone());
         }
-        call = call.env("HORME_RUN_ID", context.run_id.clone());
         let output = process::run_observed(context, &call, |line| {
             summary.add_line(line);
             let _ = writeln!(std::io::stdout(), "{line}");
@@ -38,7 +39,7 @@ pub async fn run(context: &Context, arguments: &[String]) -> Result<Exit> {
         .await?;
         all_well &= output.success();
     }
-    if let Ok(engine) = crate::engine::Engine::connect().await
+    if let Ok(engine) = Engine::connect().await
         && engine.sweep(&context.run_id).await.is_ok()
     {
         lease.end();

@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::{Engine, PATIENCE, RUN_LABEL, is_absent, next, refused};
 use anyhow::Result;
 use bollard::container::LogOutput;
 use bollard::exec::StartExecResults;
 use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig, PortBinding};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StatsOptionsBuilder, StopContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
-use futures_util::StreamExt;
-
-use super::{Engine, RUN_LABEL, is_absent, refused};
 
 /// What to create. Every container of a gate runs under the constraints of production: a read-only root,
 /// no capabilities, no new privileges, limits on memory and processes.
@@ -31,6 +29,17 @@ pub struct ContainerSpec {
     pub network: Option<String>,
     pub memory_bytes: i64,
     pub pids: i64,
+    /// Constraints that this one container is spared, to find out which of them a service cannot bear.
+    pub spared: Vec<Constraint>,
+}
+
+/// One of the constraints of production.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Constraint {
+    ReadOnlyRoot,
+    NoCapabilities,
+    NoNewPrivileges,
+    NonRoot,
 }
 
 /// A container by its id.
@@ -45,6 +54,10 @@ pub struct State {
     pub running: bool,
     pub exit_code: Option<i64>,
     pub oom_killed: bool,
+    /// The main process on the engine's machine; `None` while there is none.
+    pub pid: Option<i64>,
+    /// What runs in it: the binary's path inside the image.
+    pub program: String,
     /// The published port on 127.0.0.1, where one was asked for.
     pub host_port: Option<u16>,
     /// Network name -> IPv4 address.
@@ -61,10 +74,11 @@ impl Engine {
             host_ip: Some("127.0.0.1".into()),
             host_port: Some(String::new()),
         };
+        let held = |constraint| !spec.spared.contains(&constraint);
         let host_config = HostConfig {
-            readonly_rootfs: Some(true),
-            cap_drop: Some(vec!["ALL".into()]),
-            security_opt: Some(vec!["no-new-privileges".into()]),
+            readonly_rootfs: Some(held(Constraint::ReadOnlyRoot)),
+            cap_drop: held(Constraint::NoCapabilities).then(|| vec!["ALL".into()]),
+            security_opt: held(Constraint::NoNewPrivileges).then(|| vec!["no-new-privileges".into()]),
             memory: Some(spec.memory_bytes),
             memory_swap: Some(spec.memory_bytes),
             pids_limit: Some(spec.pids),
@@ -78,6 +92,7 @@ impl Engine {
             image: Some(spec.image.clone()),
             cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
             env: Some(spec.env.clone()),
+            user: (!held(Constraint::NonRoot)).then(|| "0:0".to_owned()),
             labels: Some(HashMap::from([(RUN_LABEL.to_owned(), spec.run_id.clone())])),
             exposed_ports: port.map(|port| vec![port]),
             host_config: Some(host_config),
@@ -105,7 +120,9 @@ impl Engine {
         let options = StopContainerOptionsBuilder::default()
             .t(grace.as_secs() as i32)
             .build();
-        match self.docker.stop_container(&container.id, Some(options)).await {
+        // The engine answers once the container has ended.
+        let docker = self.docker.clone().with_timeout(grace + PATIENCE);
+        match docker.stop_container(&container.id, Some(options)).await {
             // 304: it had ended already, which is what was asked for.
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 304, .. }) | Ok(()) => {
                 Ok(())
@@ -121,7 +138,9 @@ impl Engine {
             .v(true)
             .build();
         match self.docker.remove_container(&container.id, Some(options)).await {
-            Err(error) if !is_absent(&error) => Err(refused("remove a container", &error)),
+            Err(error) if !is_absent(&error) && !is_under_way(&error) => {
+                Err(refused("remove a container", &error))
+            }
             _ => Ok(()),
         }
     }
@@ -151,6 +170,8 @@ impl Engine {
             running: state.running.unwrap_or_default(),
             exit_code: state.exit_code,
             oom_killed: state.oom_killed.unwrap_or_default(),
+            pid: state.pid.filter(|pid| *pid > 0),
+            program: found.path.unwrap_or_default(),
             host_port,
             addresses,
             started_at: state.started_at.map(|at| at.to_string()).unwrap_or_default(),
@@ -162,35 +183,10 @@ impl Engine {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
         let mut stream = Box::pin(self.docker.logs(&container.id, Some(options)));
         let mut text = String::new();
-        while let Some(part) = stream.next().await {
-            let part = part.map_err(|error| refused("read a container's log", &error))?;
+        while let Some(part) = next(&mut stream, "read a container's log").await? {
             text.push_str(&part.to_string());
         }
         Ok(text)
-    }
-
-    /// Resident memory in bytes, as the kernel accounts it to the container without the page cache that it
-    /// could drop at once (the figure that `docker stats` shows).
-    pub async fn memory_bytes(&self, container: &Container) -> Result<Option<u64>> {
-        let options = StatsOptionsBuilder::default()
-            .stream(false)
-            .one_shot(true)
-            .build();
-        let mut stream = Box::pin(self.docker.stats(&container.id, Some(options)));
-        let Some(stats) = stream.next().await else {
-            return Ok(None);
-        };
-        let memory = stats
-            .map_err(|error| refused("read a container's figures", &error))?
-            .memory_stats;
-        let memory = memory.unwrap_or_default();
-        let cache = memory
-            .stats
-            .unwrap_or_default()
-            .get("inactive_file")
-            .copied()
-            .unwrap_or_default();
-        Ok(memory.usage.map(|usage| usage.saturating_sub(cache)))
     }
 
     /// Runs a command inside a running container to its end; returns what it said on both streams.
@@ -216,8 +212,8 @@ impl Engine {
             output: mut stream, ..
         } = started.map_err(failed)?
         {
-            while let Some(part) = stream.next().await {
-                if let LogOutput::StdOut { message } | LogOutput::StdErr { message } = part.map_err(failed)? {
+            while let Some(part) = next(&mut stream, "run a command inside a container").await? {
+                if let LogOutput::StdOut { message } | LogOutput::StdErr { message } = part {
                     output.push_str(&String::from_utf8_lossy(&message));
                 }
             }
@@ -244,4 +240,13 @@ impl Engine {
         services.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(services)
     }
+}
+
+/// Whether the engine said that it is removing the container already.
+fn is_under_way(error: &bollard::errors::Error) -> bool {
+    matches!(
+        error,
+        bollard::errors::Error::DockerResponseServerError { status_code: 409, message }
+            if message.contains("already in progress")
+    )
 }

@@ -7,10 +7,9 @@ use anyhow::{Context as _, Result};
 use bollard::query_parameters::{
     ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
-use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 
-use super::{Engine, is_absent, refused};
+use super::{Engine, is_absent, next, refused};
 
 /// An image as the engine holds it.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +37,17 @@ impl Engine {
             user: config.user.unwrap_or_default(),
             env: config.env.unwrap_or_default(),
         }))
+    }
+
+    /// Whether an image says how its health is checked.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn has_healthcheck(&self, name: &str) -> Result<bool> {
+        let found = self.docker.inspect_image(name).await;
+        let found = found.map_err(|error| refused(&format!("inspect the image {name}"), &error))?;
+        let test = found.config.and_then(|config| config.healthcheck?.test);
+        Ok(test.is_some_and(|test| test.first().is_some_and(|word| word != "NONE")))
     }
 
     /// What stands behind each name now: name -> id, `absent` where the engine has none.
@@ -110,8 +120,7 @@ impl Engine {
             .await
             .with_context(|| format!("cannot write {}", path.display()))?;
         let mut stream = Box::pin(self.docker.export_image(name));
-        while let Some(part) = stream.next().await {
-            let part = part.map_err(|error| refused(&format!("export {name}"), &error))?;
+        while let Some(part) = next(&mut stream, &format!("export {name}")).await? {
             file.write_all(&part)
                 .await
                 .with_context(|| format!("cannot write {}", path.display()))?;

@@ -1,11 +1,10 @@
-//! Leases and the sweep. A run holds a locked lease file while it lives; what a dead run left behind is found
-//! by its id and removed. Nothing without the id of one of our own dead leases is ever touched.
+//! The sweep: what a run left behind in the engine is found by its id and removed. Nothing without that id is ever
+//! touched.
 
-use std::collections::HashMap;
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder,
     ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder,
@@ -13,156 +12,214 @@ use bollard::query_parameters::{
 use futures_util::future::try_join_all;
 
 use super::{Container, Engine, RUN_LABEL, is_absent, refused};
+use crate::context::Deadline;
+use crate::exit::Failure;
 
-/// A lock that the kernel drops with the process, however the process ends.
-#[derive(Debug)]
-pub struct Lease {
-    path: PathBuf,
-    _file: File,
+/// How long a sweep goes on while it still finds something.
+const LIMIT: Duration = Duration::from_secs(60);
+/// What was under way in the engine when its run died comes about in this time.
+const BETWEEN: Duration = Duration::from_millis(100);
+
+/// What was swept, by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub processes: usize,
+    pub containers: usize,
+    pub networks: usize,
+    pub volumes: usize,
+    pub tags: usize,
+    pub folders: usize,
 }
 
-impl Lease {
-    /// Takes the lease of a new run. Must be held before the run creates anything.
-    pub fn take(dir: &Path, run_id: &str) -> Result<Self> {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let path = dir.join(run_id);
-        let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        file.lock()
-            .with_context(|| format!("cannot lock {}", path.display()))?;
-        Ok(Lease { path, _file: file })
+impl Swept {
+    fn kinds(&self) -> [(usize, &'static str, &'static str); 6] {
+        [
+            (self.processes, "process", "processes"),
+            (self.containers, "container", "containers"),
+            (self.networks, "network", "networks"),
+            (self.volumes, "volume", "volumes"),
+            (self.tags, "image tag", "image tags"),
+            (self.folders, "folder", "folders"),
+        ]
     }
 
-    /// Gives the lease back: the run left nothing behind.
-    pub fn end(self) {
-        let _ = std::fs::remove_file(&self.path);
+    pub fn is_nothing(&self) -> bool {
+        *self == Swept::default()
     }
 
-    /// The ids of runs whose process is gone but whose lease was never given back.
-    pub fn dead(dir: &Path) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(dir) else {
-            return Vec::new();
-        };
-        let mut dead: Vec<String> = entries
-            .filter_map(Result::ok)
-            .filter(|entry| is_unlocked(&entry.path()))
-            .filter_map(|entry| entry.file_name().into_string().ok())
+    /// `2 containers, 1 network`, or `nothing`.
+    pub fn words(&self) -> String {
+        let some = self.kinds().into_iter().filter(|(count, ..)| *count > 0);
+        let words: Vec<String> = some
+            .map(|(count, one, several)| format!("{count} {}", if count == 1 { one } else { several }))
             .collect();
-        dead.sort();
-        dead
-    }
-
-    /// Where leases lie: one folder a user, shared by all checkouts.
-    pub fn dir() -> PathBuf {
-        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-        state
-            .or_else(home)
-            .unwrap_or_else(std::env::temp_dir)
-            .join("horme/leases")
+        if words.is_empty() {
+            "nothing".to_owned()
+        } else {
+            words.join(", ")
+        }
     }
 }
 
-fn is_unlocked(path: &Path) -> bool {
-    match File::open(path) {
-        Ok(file) => !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
-        Err(_) => false,
+impl std::ops::AddAssign for Swept {
+    fn add_assign(&mut self, more: Swept) {
+        self.processes += more.processes;
+        self.containers += more.containers;
+        self.networks += more.networks;
+        self.volumes += more.volumes;
+        self.tags += more.tags;
+        self.folders += more.folders;
+    }
+}
+
+/// What the engine holds of a run, by id or name.
+#[derive(Debug, Default)]
+struct Left {
+    containers: BTreeSet<String>,
+    networks: BTreeSet<String>,
+    volumes: BTreeSet<String>,
+    tags: BTreeSet<String>,
+}
+
+impl Left {
+    fn counted(&self) -> Swept {
+        Swept {
+            containers: self.containers.len(),
+            networks: self.networks.len(),
+            volumes: self.volumes.len(),
+            tags: self.tags.len(),
+            ..Swept::default()
+        }
+    }
+
+    fn extend(&mut self, more: Left) {
+        self.containers.extend(more.containers);
+        self.networks.extend(more.networks);
+        self.volumes.extend(more.volumes);
+        self.tags.extend(more.tags);
     }
 }
 
 impl Engine {
-    /// Sweeps a run whose lease says that it is dead, and forgets the lease. Returns how many things were
-    /// removed; on an error the lease stays, and the next sweep tries again.
-    pub async fn sweep_dead(&self, run_id: &str) -> Result<usize> {
-        let removed = self.sweep(run_id).await?;
-        let _ = std::fs::remove_file(Lease::dir().join(run_id));
-        Ok(removed)
-    }
-
-    /// Removes everything that carries the run's id: containers, networks, volumes, and the run's own tags.
-    /// Returns how many things were removed.
-    pub async fn sweep(&self, run_id: &str) -> Result<usize> {
-        let tags = self.sweep_tags(run_id).await? + self.sweep_labelled_images(run_id).await?;
-        Ok(self.sweep_resources(run_id).await? + tags)
+    /// Removes everything that carries the run's id: containers, networks, volumes, and the run's own tags. Looks
+    /// again until nothing is found: what was asked of the engine before may come about while it is swept.
+    pub async fn sweep(&self, run_id: &str) -> Result<Swept> {
+        self.until_nothing(run_id, true).await
     }
 
     /// Removes the run's containers, networks and volumes; its images stay.
-    pub async fn sweep_resources(&self, run_id: &str) -> Result<usize> {
+    pub async fn sweep_resources(&self, run_id: &str) -> Result<Swept> {
+        self.until_nothing(run_id, false).await
+    }
+
+    /// What [`Engine::sweep`] would remove.
+    pub async fn left(&self, run_id: &str) -> Result<Swept> {
+        Ok(self.find(run_id, true).await?.counted())
+    }
+
+    async fn until_nothing(&self, run_id: &str, with_tags: bool) -> Result<Swept> {
+        let (mut swept, deadline) = (Left::default(), Deadline::within(LIMIT));
+        loop {
+            let left = self.find(run_id, with_tags).await?;
+            if left.counted().is_nothing() {
+                return Ok(swept.counted());
+            }
+            if deadline.passed() {
+                let what = format!("{} of run {run_id} keep coming back", left.counted().words());
+                return Err(Failure::undecided(what, "`cargo xtask clean` sweeps them later").into());
+            }
+            self.remove_all(&left).await?;
+            swept.extend(left);
+            tokio::time::sleep(BETWEEN).await;
+        }
+    }
+
+    async fn find(&self, run_id: &str, with_tags: bool) -> Result<Left> {
         let label = HashMap::from([("label", vec![format!("{RUN_LABEL}={run_id}")])]);
-        let mut removed = 0;
+        Ok(Left {
+            containers: self.containers_of(&label).await?,
+            networks: self.networks_of(&label).await?,
+            volumes: self.volumes_of(&label).await?,
+            tags: if with_tags {
+                self.tags_of(run_id).await?
+            } else {
+                BTreeSet::new()
+            },
+        })
+    }
+
+    async fn containers_of(&self, label: &HashMap<&str, Vec<String>>) -> Result<BTreeSet<String>> {
         let options = ListContainersOptionsBuilder::default()
             .all(true)
-            .filters(&label)
+            .filters(label)
             .build();
         let containers = self.docker.list_containers(Some(options)).await;
         let containers = containers.map_err(|error| refused("list containers", &error))?;
-        let ids = containers.into_iter().filter_map(|container| container.id);
-        // Side by side: an engine takes its time over each.
-        let removals = ids.map(|id| async move { self.remove(&Container { id }).await });
-        removed += try_join_all(removals).await?.len();
-        removed += self.sweep_networks(&label).await?;
-        removed += self.sweep_volumes(&label).await?;
-        Ok(removed)
+        Ok(containers
+            .into_iter()
+            .filter_map(|container| container.id)
+            .collect())
     }
 
-    async fn sweep_networks(&self, label: &HashMap<&str, Vec<String>>) -> Result<usize> {
+    async fn networks_of(&self, label: &HashMap<&str, Vec<String>>) -> Result<BTreeSet<String>> {
         let options = ListNetworksOptionsBuilder::default().filters(label).build();
         let networks = self.docker.list_networks(Some(options)).await;
         let networks = networks.map_err(|error| refused("list networks", &error))?;
-        let removals = networks.into_iter().map(|network| async move {
-            match self.docker.remove_network(&network.id.unwrap_or_default()).await {
+        Ok(networks.into_iter().filter_map(|network| network.id).collect())
+    }
+
+    async fn volumes_of(&self, label: &HashMap<&str, Vec<String>>) -> Result<BTreeSet<String>> {
+        let options = ListVolumesOptionsBuilder::default().filters(label).build();
+        let volumes = self.docker.list_volumes(Some(options)).await;
+        let volumes = volumes.map_err(|error| refused("list volumes", &error))?.volumes;
+        Ok(volumes
+            .unwrap_or_default()
+            .into_iter()
+            .map(|volume| volume.name)
+            .collect())
+    }
+
+    async fn tags_of(&self, run_id: &str) -> Result<BTreeSet<String>> {
+        let suffix = format!(":{}", run_tag(run_id));
+        let named = self.tags_by("reference", format!("*{suffix}")).await?;
+        let mut tags: BTreeSet<String> = named.into_iter().filter(|tag| tag.ends_with(&suffix)).collect();
+        // Images that carry the run's id as a label, fixtures, go with all their names.
+        tags.extend(self.tags_by("label", format!("{RUN_LABEL}={run_id}")).await?);
+        Ok(tags)
+    }
+
+    async fn tags_by(&self, filter: &str, value: String) -> Result<Vec<String>> {
+        let filters = HashMap::from([(filter, vec![value])]);
+        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+        let images = self.docker.list_images(Some(options)).await;
+        let images = images.map_err(|error| refused("list images", &error))?;
+        Ok(images.into_iter().flat_map(|image| image.repo_tags).collect())
+    }
+
+    /// Containers first: what they use cannot be removed beneath them.
+    async fn remove_all(&self, left: &Left) -> Result<()> {
+        // Side by side: an engine takes its time over each.
+        let containers = left.containers.iter().cloned();
+        let removals = containers.map(|id| async move { self.remove(&Container { id }).await });
+        try_join_all(removals).await?;
+        let removals = left.networks.iter().map(|id| async move {
+            match self.docker.remove_network(id).await {
                 Err(error) if !is_absent(&error) => Err(refused("remove a network", &error)),
                 _ => Ok(()),
             }
         });
-        Ok(try_join_all(removals).await?.len())
-    }
-
-    async fn sweep_volumes(&self, label: &HashMap<&str, Vec<String>>) -> Result<usize> {
-        let options = ListVolumesOptionsBuilder::default().filters(label).build();
-        let volumes = self.docker.list_volumes(Some(options)).await;
-        let volumes = volumes
-            .map_err(|error| refused("list volumes", &error))?
-            .volumes
-            .unwrap_or_default();
-        for volume in &volumes {
+        try_join_all(removals).await?;
+        for name in &left.volumes {
             let options = RemoveVolumeOptionsBuilder::default().force(true).build();
-            match self.docker.remove_volume(&volume.name, Some(options)).await {
+            match self.docker.remove_volume(name, Some(options)).await {
                 Err(error) if !is_absent(&error) => return Err(refused("remove a volume", &error)),
                 _ => {}
             }
         }
-        Ok(volumes.len())
-    }
-
-    async fn sweep_tags(&self, run_id: &str) -> Result<usize> {
-        let pattern = HashMap::from([("reference", vec![format!("*:{}", run_tag(run_id))])]);
-        let options = ListImagesOptionsBuilder::default().filters(&pattern).build();
-        let images = self.docker.list_images(Some(options)).await;
-        let images = images.map_err(|error| refused("list images", &error))?;
-        let suffix = format!(":{}", run_tag(run_id));
-        let tags = images
-            .into_iter()
-            .flat_map(|image| image.repo_tags)
-            .filter(|tag| tag.ends_with(&suffix));
-        let mut removed = 0;
-        for tag in tags {
-            self.untag(&tag).await?;
-            removed += 1;
-        }
-        Ok(removed)
-    }
-
-    /// Images that carry the run's id as a label: fixtures.
-    async fn sweep_labelled_images(&self, run_id: &str) -> Result<usize> {
-        let label = HashMap::from([("label", vec![format!("{RUN_LABEL}={run_id}")])]);
-        let options = ListImagesOptionsBuilder::default().filters(&label).build();
-        let images = self.docker.list_images(Some(options)).await;
-        let images = images.map_err(|error| refused("list images", &error))?;
-        let tags: Vec<String> = images.into_iter().flat_map(|image| image.repo_tags).collect();
-        for tag in &tags {
+        for tag in &left.tags {
             self.untag(tag).await?;
         }
-        Ok(tags.len())
+        Ok(())
     }
 }
 
@@ -176,18 +233,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_held_lease_is_alive_and_an_abandoned_one_is_dead() {
-        let dir = tempfile::tempdir().unwrap();
-        let held = Lease::take(dir.path(), "held").unwrap();
-        let given_back = Lease::take(dir.path(), "given-back").unwrap();
-        given_back.end();
-        std::fs::write(dir.path().join("abandoned"), "").unwrap();
-        assert_eq!(Lease::dead(dir.path()), ["abandoned"]);
-        drop(held);
-        assert_eq!(
-            Lease::dead(dir.path()),
-            ["abandoned", "held"],
-            "a process that ended without giving back"
-        );
+    fn what_was_swept_is_told_by_kind() {
+        let mut swept = Swept {
+            containers: 2,
+            tags: 1,
+            ..Swept::default()
+        };
+        swept += Swept {
+            networks: 1,
+            ..Swept::default()
+        };
+        assert_eq!(swept.words(), "2 containers, 1 network, 1 image tag");
+        assert_eq!(Swept::default().words(), "nothing");
     }
 }

@@ -22,6 +22,7 @@ pub fn render(report: &Report) -> String {
     findings(report, &mut text);
     found(report, &mut text);
     bytes::render(report, &mut text);
+    benchmark(report, &mut text);
     digests(report, &mut text);
     if !report.bases.is_empty() {
         let _ = writeln!(text, "Base and store images: {}", escape(&report.bases));
@@ -141,6 +142,50 @@ fn found(report: &Report, text: &mut String) {
         }
         text.push('\n');
     }
+}
+
+/// The items of the benchmark, a column an image; evidence where it is not the same word for all.
+fn benchmark(report: &Report, text: &mut String) {
+    let items = |record: &Record| {
+        record
+            .figures
+            .get("cis")
+            .and_then(|items| items.as_array().cloned())
+    };
+    let found = report.records.iter();
+    let found: Vec<_> = found
+        .filter_map(|record| Some((record.service.as_str(), items(record)?)))
+        .collect();
+    let Some((_, first)) = found.first() else {
+        return;
+    };
+    let names: Vec<String> = found.iter().map(|(service, _)| escape(service)).collect();
+    let _ = writeln!(
+        text,
+        "| CIS Docker Benchmark 1.6.0 | {} | evidence |",
+        names.join(" | ")
+    );
+    let _ = writeln!(text, "| --- |{} --- |", " --- |".repeat(names.len()));
+    for (row, item) in first.iter().enumerate() {
+        let word = |item: Option<&serde_json::Value>, key: &str| {
+            escape(item.and_then(|item| item[key].as_str()).unwrap_or_default())
+        };
+        let column = |key: &str| -> Vec<String> {
+            let cells = found.iter().map(|(_, items)| word(items.get(row), key));
+            cells.collect()
+        };
+        let mut evidence = column("evidence");
+        evidence.sort();
+        evidence.dedup();
+        let title = format!("{} {}", word(Some(item), "item"), word(Some(item), "title"));
+        let _ = writeln!(
+            text,
+            "| {title} | {} | {} |",
+            column("outcome").join(" | "),
+            evidence.join("; ")
+        );
+    }
+    text.push('\n');
 }
 
 fn digests(report: &Report, text: &mut String) {

@@ -12,9 +12,10 @@ use anyhow::{Context as _, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cache::whole;
 use crate::cli::Format;
 use crate::context::Context;
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::plan::Plan;
 use crate::verdict::{Gate, Outcome, Record};
 
@@ -109,7 +110,12 @@ impl Report {
         ];
         for (name, content) in renderings {
             let path = context.run_dir.join(name);
-            std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+            whole(&path, &self.run_id, &content).map_err(|error| {
+                Failure::undecided(
+                    format!("cannot write {}: {error}", path.display()),
+                    "make the reports folder writable and free some space (`cargo xtask clean --reports`)",
+                )
+            })?;
         }
         Ok(())
     }
@@ -186,8 +192,14 @@ pub fn schema() -> String {
 }
 
 /// Reads the report of a run.
+///
+/// # Errors
+/// Exit 3: there is none, or it is not one of this version.
 pub fn read(path: &std::path::Path) -> Result<Report> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let hint = "a run that is under way or was killed has none: name another one (`ls reports`)";
+        Failure::undecided(format!("cannot read {}: {error}", path.display()), hint)
+    })?;
     serde_json::from_str(&text).with_context(|| format!("{} is no report of this version", path.display()))
 }
 

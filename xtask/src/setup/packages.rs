@@ -71,6 +71,7 @@ pub(super) async fn install(context: &Context, packages: &[&str]) -> Result<()> 
     argv.extend(named);
     let install = Call::new(argv)
         .env("DEBIAN_FRONTEND", "noninteractive")
+        .finishing()
         .deadline_s(600)
         .log(context.log(LOG));
     process::run_ok(context, &install).await.map(drop)

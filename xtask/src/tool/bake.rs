@@ -112,6 +112,27 @@ pub fn failed_target(stderr: &str) -> Option<&str> {
     line.split("target ").nth(1)?.split(':').next()
 }
 
+/// Whether a failed bake failed in what it was to build: of a single target no name is told.
+pub fn failed_to_solve(stderr: &str) -> bool {
+    let last = stderr.lines().rev().find(|line| line.starts_with("ERROR: "));
+    last.is_some_and(|line| line.starts_with("ERROR: failed to solve: "))
+}
+
+/// Whether a failed bake failed because the engine went away, whatever target it names.
+pub fn lost_engine(stderr: &str) -> bool {
+    let words = [
+        "failed to receive status",
+        "code = Unavailable",
+        "Cannot connect to the Docker daemon",
+        "closing transport",
+        "connection refused",
+    ];
+    let last: Vec<&str> = stderr.lines().rev().take(6).collect();
+    last.iter()
+        .filter(|line| line.starts_with("ERROR"))
+        .any(|line| words.iter().any(|word| line.contains(word)))
+}
+
 /// The size of the build context, from the line that says that it was sent (`transferring context: 1.2MB done`).
 pub fn context_size(line: &str) -> Option<&str> {
     let size = line
@@ -152,6 +173,22 @@ mod tests {
             "#9 ERROR: process did not complete\nERROR: target frontend: failed to solve: exit code: 101\n";
         assert_eq!(failed_target(stderr), Some("frontend"));
         assert_eq!(failed_target("ERROR: failed to connect"), None);
+    }
+
+    #[test]
+    fn a_single_target_that_failed_is_not_named() {
+        let stderr = "#2 DONE 0.0s\nERROR: failed to solve: the Dockerfile cannot be empty\n";
+        assert_eq!(failed_target(stderr), None);
+        assert!(failed_to_solve(stderr));
+        assert!(!failed_to_solve("ERROR: failed to connect to the docker API\n"));
+    }
+
+    #[test]
+    fn an_engine_that_went_away_is_no_failed_build() {
+        let gone = "#9 [a 1/2] COPY\nERROR: target frontend: failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF\n";
+        assert!(lost_engine(gone));
+        let failed = "#9 0.3 error: connection refused\n------\nERROR: target frontend: failed to solve: process \"curl\" did not complete successfully: exit code: 7\n";
+        assert!(!lost_engine(failed), "the service's own trouble");
     }
 
     #[test]

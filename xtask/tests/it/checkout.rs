@@ -76,6 +76,13 @@ impl Fixture {
             "image": format!("horme-test-{}:latest", self.name),
             "build": { "context": "..", "dockerfile": format!("docker/Dockerfile.{}", self.name) },
             "expose": ["8000"],
+            "read_only": true,
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges:true"],
+            "pids_limit": 128,
+            "mem_limit": "128m",
+            "cpus": 1.0,
+            "restart": "always",
             "environment": { "HOST": host },
             "networks": networks,
         })

@@ -186,49 +186,6 @@ fn an_exception_that_has_ended_fails_the_scan_and_a_faulty_one_is_named() {
 }
 
 #[test]
-fn a_service_that_ignores_sigterm_passes_the_rest_of_its_boot() {
-    let checkout = Checkout::new(vec![Fixture::new("deaf")]);
-    let ended = checkout.gate("boot");
-    assert_eq!(ended.code, Some(1), "{}", ended.said());
-    let checks = checkout.checks("deaf", "boot");
-    for passed in [
-        "non-root",
-        "live",
-        "ready",
-        "identity",
-        "malformed settings",
-        "--help",
-        "--version",
-    ] {
-        assert!(
-            has(&checks, &format!("{passed}: passed")),
-            "{passed} in {checks:?}"
-        );
-    }
-    assert!(has(&checks, "ends on SIGTERM: violated"), "{checks:?}");
-}
-
-#[test]
-fn each_way_to_misbehave_at_boot_is_named() {
-    let modes = [
-        ("dies", "never live: violated"),
-        ("wrong-version", "identity: violated"),
-        ("accepts-malformed", "malformed settings: violated"),
-    ];
-    let services = modes.map(|(mode, _)| Fixture {
-        mode,
-        ..Fixture::new(&format!("boot-{mode}"))
-    });
-    let checkout = Checkout::new(services.to_vec());
-    let ended = checkout.gate("boot");
-    assert_eq!(ended.code, Some(1), "{}", ended.said());
-    for (mode, expected) in modes {
-        let checks = checkout.checks(&format!("boot-{mode}"), "boot");
-        assert!(has(&checks, expected), "{mode}: {checks:?}");
-    }
-}
-
-#[test]
 fn a_service_that_never_answers_is_violated_at_the_deadline() {
     let checkout = Checkout::new(vec![Fixture {
         mode: "never-live",

@@ -80,9 +80,24 @@ fn what_a_killed_run_leaves_the_next_one_sweeps_and_nothing_else() {
         .output();
     assert!(made.unwrap().status.success());
     let left = containers(&checkout);
+    let looked = checkout.run(&["clean", "--dry-run"]);
+    assert!(
+        looked
+            .stdout
+            .ends_with("would sweep 1 container, 1 image tag of dead runs\n"),
+        "{}",
+        looked.stdout
+    );
+    assert_eq!(containers(&checkout), left, "only a look");
     let swept = checkout.run(&["clean"]);
     assert_eq!(swept.code, Some(0), "{}", swept.said());
-    assert!(!swept.stdout.starts_with("swept 0"), "{}", swept.stdout);
+    assert!(
+        swept
+            .stdout
+            .ends_with("swept 1 container, 1 image tag of dead runs\n"),
+        "{}",
+        swept.stdout
+    );
     assert_eq!(containers(&checkout), "", "left: {left}");
     let removed = Command::new("docker").args(["rm", &foreign]).status().unwrap();
     assert!(removed.success(), "the foreign container was touched");

@@ -9,16 +9,23 @@
 
 mod arguments;
 mod bolt;
+mod boot;
 mod checkout;
 mod copy;
 mod dependencies;
+mod engine;
 mod fingerprint;
+mod foreign;
 mod gates;
 mod interruption;
+mod killed;
+mod malformed;
 mod network;
 mod registry;
+mod relay;
 mod reuse;
 mod scaffold;
 mod scan;
 mod selftest;
 mod size;
+mod surroundings;

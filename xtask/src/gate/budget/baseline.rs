@@ -11,6 +11,7 @@ use super::anatomy::Anatomy;
 use super::growth::{Accepted, brought, kb};
 use super::mb;
 use crate::bases::Origin;
+use crate::cache::whole;
 use crate::catalogue::Catalogue;
 use crate::exit::Failure;
 use crate::verdict::Check;
@@ -54,6 +55,11 @@ impl Baseline {
             std::fs::read_to_string(root.join(POLICY)).map_err(|error| wrong(POLICY, &error.to_string()))?;
         let policy: Policy =
             toml::from_str(&policy).map_err(|error| wrong(POLICY, error.to_string().trim()))?;
+        let percent = policy.allowed_growth_percent;
+        if !percent.is_finite() || percent < 0.0 {
+            let why = format!("allowed_growth_percent: {percent} is no number from 0 on");
+            return Err(wrong(POLICY, &why));
+        }
         let all: Accepteds = match std::fs::read_to_string(root.join(FILE)) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| wrong(FILE, &error.to_string()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Accepteds::new(),
@@ -134,7 +140,7 @@ impl Baseline {
         let mut all = self.all.clone();
         all.entry(self.origin.to_owned()).or_default().extend(sizes);
         let text = format!("{}\n", serde_json::to_string_pretty(&all)?);
-        std::fs::write(root.join(FILE), text).with_context(|| format!("cannot write {FILE}"))
+        whole(&root.join(FILE), "new", text.as_bytes()).with_context(|| format!("cannot write {FILE}"))
     }
 }
 

@@ -62,7 +62,7 @@ async fn lost(stack: &Stack<'_>, service: &Service, store: &str, effect: OnLoss)
     let name = format!("without {store}");
     let live = format!("http://own.{}:{}/live", service.name, service.port);
     let targets = [ready_url(service), live];
-    let as_declared = match effect {
+    let noticed = match effect {
         OnLoss::NotReady => poll(Deadline::within(NOTICE), Duration::from_millis(200), || async {
             let answers = stack.probe(&service.name, &targets).await.ok()?;
             answers[0].line.contains("status 503").then_some(())
@@ -72,6 +72,8 @@ async fn lost(stack: &Stack<'_>, service: &Service, store: &str, effect: OnLoss)
         OnLoss::Degrade => stays_ready(stack, service, &targets).await?,
     };
     let answers = stack.probe(&service.name, &targets).await?;
+    // While the engine was away nobody could ask: the last answer counts too.
+    let as_declared = noticed || (effect == OnLoss::NotReady && answers[0].line.contains("status 503"));
     let word = match effect {
         OnLoss::NotReady => "not ready",
         OnLoss::Degrade => "ready, degraded",

@@ -74,7 +74,7 @@ impl<'a> Stack<'a> {
         words.extend(members.iter().map(String::as_str));
         let mut up = command(context, plan, &files, &words).deadline_s(180);
         up.log = Some(context.log("network"));
-        process::run_ok(context, &up).await?;
+        engine.watched(process::run_ok(context, &up)).await?;
         let containers = engine.project(&project(context)).await?.into_iter().collect();
         Ok(Stack {
             context,

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Found;
 use super::stack::Stack;
 use crate::exit::Failure;
-use crate::verdict::Check;
+use crate::verdict::{Check, Outcome};
 
 /// One step: a request, what must come back, and what to remember of it.
 #[derive(Debug, Clone, Deserialize)]
@@ -71,6 +71,10 @@ pub(super) async fn check(stack: &Stack<'_>) -> Result<Found> {
                 .to_string_lossy()
                 .into_owned();
             let check = tell(&http, &base, &title, &steps, &mut variables).await;
+            if check.outcome != Outcome::Passed {
+                // An engine that went away takes the stack with it, which is no story's fault: it is asked.
+                stack.nodes().await?;
+            }
             found.entry(service.name.clone()).or_default().push(check);
         }
     }
