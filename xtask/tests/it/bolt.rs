@@ -1,5 +1,6 @@
 //! Writes a vulnerability database as Trivy reads it: a bbolt file, small enough for a leaf page a bucket. The
 //! one that is committed is made by this; the format is bbolt's, version 2 (page.go, meta.go, bucket.go).
+//! (The crate bbolt-rs begins its files with a magic number of its own, which Trivy does not read.)
 
 use std::collections::BTreeMap;
 use std::path::Path;
