@@ -47,6 +47,8 @@ pub fn render(report: &Report, sources: &Sources) -> Value {
             found
                 .into_iter()
                 .flatten()
+                // What else a scan found (secrets, files) is told by its check.
+                .filter(|found| found["kind"].as_str().is_none_or(|kind| kind == "vulnerability"))
                 .map(|found| of_vulnerability(record, found, sources)),
         );
     }
@@ -95,6 +97,9 @@ fn of_check(record: &Record, check: &Check) -> Value {
 fn of_vulnerability(record: &Record, found: &Value, sources: &Sources) -> Value {
     let word = |key: &str| found[key].as_str().unwrap_or_default();
     let (package, version) = (word("package"), word("version"));
+    // The path that pulls it in says more than the service alone.
+    let path = Some(word("path")).filter(|path| path.starts_with(&record.service));
+    let path = path.unwrap_or(&record.service);
     let line = sources.line_of(package, version);
     let location = line.map_or_else(
         || at_dockerfile(record, ""),
@@ -112,7 +117,7 @@ fn of_vulnerability(record: &Record, found: &Value, sources: &Sources) -> Value 
     json!({
         "ruleId": word("id"),
         "level": level,
-        "message": { "text": format!("{} {} in {package} {version} ({}); {fixed}", word("severity"), word("id"), record.service) },
+        "message": { "text": format!("{} {} in {package} {version} ({path}); {fixed}", word("severity"), word("id")) },
         "locations": [location],
         "partialFingerprints": { "horme/v1": format!("scan/{}/{}/{package}", record.service, word("id")) },
     })
