@@ -365,7 +365,7 @@ impl<'a> Run<'a> {
             let look =
                 |image| boot::check(self.context, self.engine, image, limits, &self.policies.benchmark);
             let mut boots = self.each(&judged, Gate::Boot, subject, look).await;
-            if self.plan.left_out.is_empty() && cis::unused(&&self.policies.benchmark.policy, &mut boots) {
+            if self.plan.left_out.is_empty() && cis::unused(&self.policies.benchmark.policy, &mut boots) {
                 boots.iter().for_each(|record| self.board.judged(record));
             }
             records.extend(boots);

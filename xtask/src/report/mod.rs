@@ -338,9 +338,8 @@ pub(crate) mod tests {
     #[test]
     fn a_report_is_valid_by_the_schema_that_is_published() {
         let published = include_str!("../../../reports/report.schema.json");
-        assert_eq!(
-            published,
-            schema(),
+        assert!(
+            published == schema(),
             "`cargo xtask report --schema > reports/report.schema.json`"
         );
         let schema = jsonschema::validator_for(&serde_json::from_str(published).unwrap()).unwrap();
