@@ -2,6 +2,7 @@
 //! traffic. Dependents do what their `on_loss` says, stay live, answer in time, and come back by themselves;
 //! what a client was told is stored is there afterwards.
 
+mod judging;
 mod relay;
 pub mod table;
 mod traffic;

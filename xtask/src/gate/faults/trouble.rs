@@ -11,12 +11,12 @@ use super::relay::Relay;
 use super::table::Row;
 use super::traffic::{Source, Traffics};
 use super::word;
-use crate::catalogue::{OnLoss, Service};
+use crate::catalogue::Service;
 use crate::cli::FaultKind;
 use crate::context::Deadline;
 use crate::engine::Endpoint;
 use crate::exit::Failure;
-use crate::stack::{Found, NOTICE, Stack, notices};
+use crate::stack::{Found, Stack, notices};
 use crate::verdict::Check;
 
 /// How long traffic flows before.
@@ -27,8 +27,8 @@ const AT_LEAST: Duration = Duration::from_secs(4);
 const SLOWED: &str = "slowed 500";
 
 pub(super) struct Trouble<'a> {
-    stack: &'a Stack<'a>,
-    store: &'a str,
+    pub(super) stack: &'a Stack<'a>,
+    pub(super) store: &'a str,
     kind: FaultKind,
     relay: Option<&'a Relay<'a>>,
     /// Where the store is, under which names.
@@ -38,9 +38,9 @@ pub(super) struct Trouble<'a> {
 }
 
 /// What one dependent did: when it noticed, or why it did not as declared.
-struct Noticed {
-    after: Option<Duration>,
-    wrong: Option<String>,
+pub(super) struct Noticed {
+    pub(super) after: Option<Duration>,
+    pub(super) wrong: Option<String>,
 }
 
 impl<'a> Trouble<'a> {
@@ -182,7 +182,7 @@ impl<'a> Trouble<'a> {
         services.filter(|service| service.needs.iter().any(|need| need == self.store))
     }
 
-    fn name(&self, what: &str) -> String {
+    pub(super) fn name(&self, what: &str) -> String {
         format!("{} {}: {what}", self.store, word(self.kind))
     }
 
@@ -199,30 +199,6 @@ impl<'a> Trouble<'a> {
         Noticed {
             after: wrong.is_none().then(|| began.elapsed()),
             wrong,
-        }
-    }
-
-    fn readiness(&self, service: &Service, noticed: &Noticed) -> Check {
-        let name = self.name("readiness");
-        let effect = match service
-            .on_loss
-            .get(self.store)
-            .copied()
-            .unwrap_or(OnLoss::NotReady)
-        {
-            OnLoss::NotReady => "not ready",
-            OnLoss::Degrade => "ready, degraded",
-        };
-        match (&noticed.wrong, noticed.after) {
-            (Some(why), _) => Check::violated(
-                name,
-                format!("should be {effect} within {} s: {why}", NOTICE.as_secs()),
-                "ask the store in the background with a timeout, and make on_loss in its Cargo.toml true",
-            ),
-            (None, Some(after)) => {
-                Check::passed(name, format!("{effect} after {:.1} s", after.as_secs_f64()))
-            }
-            (None, None) => Check::passed(name, "slow is not lost: any state may be said"),
         }
     }
 
@@ -298,61 +274,6 @@ impl<'a> Trouble<'a> {
             after = after.max(Some(began.elapsed()));
         }
         Ok(Back { after, checks })
-    }
-
-    fn recovery(&self, why_not: Option<String>, same_process: bool) -> Check {
-        let name = self.name("recovery");
-        match why_not {
-            Some(why) => Check::violated(
-                name,
-                why,
-                "reconnect with backoff, for ever; give up dead connections",
-            ),
-            None if !same_process => Check::violated(name, "by a restart", "recover inside the process"),
-            None => Check::passed(name, "ready again without a restart"),
-        }
-    }
-
-    /// What became of the requests of one source.
-    fn answers(&self, source: &Source, traffics: &Traffics, lost: (usize, Option<String>)) -> Vec<Check> {
-        let (title, limit) = (&source.title, self.stack.request_timeout().as_secs());
-        let name = self.name(&format!("answers to {title}"));
-        let slowest = traffics.slowest.as_secs_f64();
-        let answers = match (traffics.hung.first(), traffics.wrong.first()) {
-            (Some(hung), _) => Check::violated(
-                name,
-                format!("{} of {} hung: {hung}", traffics.hung.len(), traffics.sent),
-                format!(
-                    "every request must be answered or refused within {limit} s: give each call a timeout"
-                ),
-            ),
-            (None, Some(wrong)) => Check::violated(
-                name,
-                format!("{} of {} wrong: {wrong}", traffics.wrong.len(), traffics.sent),
-                "what cannot be done now is refused with 503, never answered otherwise",
-            ),
-            (None, None) => Check::passed(
-                name,
-                format!("{} sent, the slowest took {slowest:.1} s", traffics.sent),
-            ),
-        };
-        let name = self.name(&format!("acknowledged {title}"));
-        let kept = match lost {
-            (0, _) => Check::passed(
-                name,
-                format!("{} acknowledged, none lost", traffics.acknowledged()),
-            ),
-            (count, first) => Check::violated(
-                name,
-                format!(
-                    "{count} of {} lost: {}",
-                    traffics.acknowledged(),
-                    first.unwrap_or_default()
-                ),
-                "acknowledge only what the store has confirmed",
-            ),
-        };
-        vec![answers, kept]
     }
 
     fn row(

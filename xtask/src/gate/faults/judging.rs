@@ -1,0 +1,93 @@
+//! What a fault's effects are judged to be: readiness while it lasts, recovery, and what became of requests.
+
+use super::traffic::{Source, Traffics};
+use super::trouble::{Noticed, Trouble};
+use crate::catalogue::{OnLoss, Service};
+use crate::stack::NOTICE;
+use crate::verdict::Check;
+
+impl Trouble<'_> {
+    pub(super) fn readiness(&self, service: &Service, noticed: &Noticed) -> Check {
+        let name = self.name("readiness");
+        let effect = match service
+            .on_loss
+            .get(self.store)
+            .copied()
+            .unwrap_or(OnLoss::NotReady)
+        {
+            OnLoss::NotReady => "not ready",
+            OnLoss::Degrade => "ready, degraded",
+        };
+        match (&noticed.wrong, noticed.after) {
+            (Some(why), _) => Check::violated(
+                name,
+                format!("should be {effect} within {} s: {why}", NOTICE.as_secs()),
+                "ask the store in the background with a timeout, and make on_loss in its Cargo.toml true",
+            ),
+            (None, Some(after)) => {
+                Check::passed(name, format!("{effect} after {:.1} s", after.as_secs_f64()))
+            }
+            (None, None) => Check::passed(name, "slow is not lost: any state may be said"),
+        }
+    }
+
+    pub(super) fn recovery(&self, why_not: Option<String>, same_process: bool) -> Check {
+        let name = self.name("recovery");
+        match why_not {
+            Some(why) => Check::violated(
+                name,
+                why,
+                "reconnect with backoff, for ever; give up dead connections",
+            ),
+            None if !same_process => Check::violated(name, "by a restart", "recover inside the process"),
+            None => Check::passed(name, "ready again without a restart"),
+        }
+    }
+
+    /// What became of the requests of one source.
+    pub(super) fn answers(
+        &self,
+        source: &Source,
+        traffics: &Traffics,
+        lost: (usize, Option<String>),
+    ) -> Vec<Check> {
+        let (title, limit) = (&source.title, self.stack.request_timeout().as_secs());
+        let name = self.name(&format!("answers to {title}"));
+        let slowest = traffics.slowest.as_secs_f64();
+        let answers = match (traffics.hung.first(), traffics.wrong.first()) {
+            (Some(hung), _) => Check::violated(
+                name,
+                format!("{} of {} hung: {hung}", traffics.hung.len(), traffics.sent),
+                format!(
+                    "every request must be answered or refused within {limit} s: give each call a timeout"
+                ),
+            ),
+            (None, Some(wrong)) => Check::violated(
+                name,
+                format!("{} of {} wrong: {wrong}", traffics.wrong.len(), traffics.sent),
+                "what cannot be done now is refused with 503, never answered otherwise",
+            ),
+            (None, None) => Check::passed(
+                name,
+                format!("{} sent, the slowest took {slowest:.1} s", traffics.sent),
+            ),
+        };
+        let name = self.name(&format!("acknowledged {title}"));
+        let kept = match lost {
+            (0, _) => Check::passed(
+                name,
+                format!("{} acknowledged, none lost", traffics.acknowledged()),
+            ),
+            (count, first) => Check::violated(
+                name,
+                format!(
+                    "{count} of {} lost: {}",
+                    traffics.acknowledged(),
+                    first.unwrap_or_default()
+                ),
+                "acknowledge only what the store has confirmed",
+            ),
+        };
+        vec![answers, kept]
+    }
+}
