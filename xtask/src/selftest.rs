@@ -22,7 +22,14 @@ use crate::verdict::Gate;
 use matrix::{Matrix, Row};
 
 /// The gates that have fixtures: all that judge.
-const GATES: [Gate; 5] = [Gate::Lint, Gate::Scan, Gate::Budget, Gate::Boot, Gate::Network];
+const GATES: [Gate; 6] = [
+    Gate::Lint,
+    Gate::Scan,
+    Gate::Budget,
+    Gate::Boot,
+    Gate::Network,
+    Gate::Faults,
+];
 
 /// Plays every scene (or those that were named) and prints the matrix.
 ///

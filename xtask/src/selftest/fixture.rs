@@ -44,10 +44,10 @@ pub struct Fixture {
 
 impl Fixture {
     /// A good one.
-    pub fn new(name: &str, image: String) -> Self {
+    pub fn new(name: &str) -> Self {
         Fixture {
             name: name.to_owned(),
-            image,
+            image: format!("horme-test-{name}"),
             mode: "good",
             budget: "16 MB",
             user: "USER 65532:65532",
@@ -106,6 +106,16 @@ impl Fixture {
         )
     }
 
+    /// With a folder that its user owns, and perhaps more of the Dockerfile after it.
+    pub fn with_data(mut self, more: &str) -> Self {
+        let data = format!(
+            "COPY --chown=65532:65532 bin/{} /data/copy\n{more}COPY --link bin",
+            self.name
+        );
+        self.edits.push(("COPY --link bin", data));
+        self
+    }
+
     pub fn image_file(&self) -> String {
         let copies = self
             .files
@@ -142,7 +152,14 @@ impl Fixture {
             "image": format!("{}:latest", self.image),
             "build": { "context": "..", "dockerfile": format!("docker/Dockerfile.{}", self.name) },
             "expose": ["8000"],
-            "environment": { "HOST": host, "NEEDS": self.needs.join(",") },
+            "read_only": true,
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges:true"],
+            "pids_limit": 128,
+            "mem_limit": "128m",
+            "cpus": 1.0,
+            "restart": "always",
+            "environment": { "HOST": host },
             "networks": networks,
         })
     }

@@ -171,7 +171,7 @@ mod tests {
 
     fn row(faults: Vec<Fault>, checks: Vec<Check>) -> Row {
         let case = Case {
-            fixture: Fixture::new("x", "x".into()),
+            fixture: Fixture::new("x"),
             faults,
             also: vec!["hadolint"],
         };
@@ -205,7 +205,7 @@ mod tests {
     fn a_gate_that_is_missing_is_told_by_what_gets_through() {
         let scene = Scene::new("boots", &[Gate::Boot], vec![]);
         let case = Case {
-            fixture: Fixture::new("x", "x".into()),
+            fixture: Fixture::new("x"),
             faults: vec![FAULT],
             also: vec![],
         };

@@ -2,6 +2,7 @@
 
 mod boot;
 mod budget;
+mod faults;
 mod lint;
 mod network;
 mod scan;
@@ -20,6 +21,7 @@ pub fn all(run_id: &str) -> Vec<Scene> {
         budget::scenes(maker),
         boot::scenes(maker),
         network::scenes(maker),
+        faults::scenes(maker),
     ]
     .into_iter()
     .flatten()
@@ -35,7 +37,10 @@ struct Maker<'a> {
 impl Maker<'_> {
     /// A good fixture. Its image is swept with the run.
     fn good(self, name: &str) -> Fixture {
-        let mut fixture = Fixture::new(name, format!("horme-selftest-{}-{name}", self.run_id));
+        let mut fixture = Fixture {
+            image: format!("horme-selftest-{}-{name}", self.run_id),
+            ..Fixture::new(name)
+        };
         fixture.labels.push(format!("{RUN_LABEL}={}", self.run_id));
         fixture
     }

@@ -13,6 +13,7 @@ use crate::selftest::scene::{Case, Fault, Scene};
 use crate::verdict::Gate;
 
 const POLICY: &str = "docker/policy/scan.toml";
+const LICENCES: &str = "docker/policy/licences.toml";
 const EXCEPTIONS: &str = "docker/policy/exceptions.toml";
 
 pub(super) fn scenes(make: Maker<'_>) -> Vec<Scene> {
@@ -35,6 +36,19 @@ pub(super) fn scenes(make: Maker<'_>) -> Vec<Scene> {
                     ..Answers::default()
                 };
                 yanked::remember(context, &Some(answers));
+            }),
+            with_database(
+                "scan-licence",
+                vec![caught(
+                    make.good("licence"),
+                    of("licences", "gone (GPL-3.0-only)"),
+                )],
+            )
+            .also_prepared(|checkout, _| {
+                let licences = std::fs::read_to_string(checkout.path(LICENCES))?;
+                let of_nobody =
+                    "[[exception]]\ncrate = \"gone\"\nlicence = \"GPL-3.0-only\"\nreason = \"x\"\n";
+                Ok(checkout.put(LICENCES, &format!("{licences}\n{of_nobody}"))?)
             }),
             no_database(make),
             stale_database(make),
@@ -96,10 +110,6 @@ fn images(make: Maker<'_>) -> Vec<Case> {
         )],
         ..make.good("secret-in-layer")
     };
-    let copyleft = Fixture {
-        licence: "AGPL-3.0-only",
-        ..make.good("licence")
-    };
     let unrated = Fixture {
         crates: vec![("horme-fixture-unrated", "1.0.0")],
         ..make.good("unrated-crate")
@@ -112,7 +122,6 @@ fn images(make: Maker<'_>) -> Vec<Case> {
         passes(make.good("good-image")),
         passes(low),
         caught(unrated, of("vulnerabilities", "UNKNOWN CVE-2099-0003")),
-        caught(copyleft, of("licences", "AGPL-3.0-only")),
         caught(leaky, of("secrets", "settings.ini")),
         caught(opaque, of("crates", "sees no crates")),
         caught(partial, of("crates", "not seen: quiet 1.0.0")),
@@ -295,8 +304,7 @@ fn stand_in(name: &'static str, version: &str, does: &str, case: Case) -> Scene 
 /// Policies that are refused before anything is built.
 fn policies() -> Vec<Scene> {
     let policy = |name: &'static str, file: &'static str, text: String, words| {
-        let fixture = Fixture::new(name, format!("horme-selftest-{name}"));
-        Scene::new(name, &[Gate::Scan], vec![passes(fixture)])
+        Scene::new(name, &[Gate::Scan], vec![passes(Fixture::new(name))])
             .prepared(move |checkout, _| Ok(checkout.put(file, &text)?))
             .refused(Exit::Usage, words)
     };
@@ -308,6 +316,12 @@ fn policies() -> Vec<Scene> {
             EXCEPTIONS,
             exception("soon"),
             "expires",
+        ),
+        policy(
+            "scan-unknown-licence",
+            LICENCES,
+            "allowed = [\"MITT\"]\n".to_owned(),
+            "did you mean 'MIT'?",
         ),
         policy(
             "scan-unknown-policy",
