@@ -10,8 +10,8 @@ use crate::process::end_orphans;
 use crate::report;
 use crate::report::live::Board;
 
-/// What a run keeps in its folder only while it lasts: exported images, generated secrets.
-const TEMPORARY: [&str; 2] = ["images", "secrets"];
+/// What a run keeps in its folder only while it lasts: exported images, generated secrets, checkouts.
+const TEMPORARY: [&str; 4] = ["images", "secrets", "bench", crate::selftest::CHECKOUTS];
 
 /// Sweeps what dead runs left behind, at the start of a run.
 pub async fn sweep_the_dead(engine: &Engine, board: &Board) {

@@ -10,16 +10,24 @@ mod scene;
 mod scenes;
 
 use anyhow::{Context as _, Result};
+use futures_util::{StreamExt, stream};
 
 use crate::bases;
 use crate::cli::{Format, SelftestOptions};
 use crate::context::Context;
 use crate::engine::{Engine, Lease};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::report;
 use crate::setup;
 use crate::verdict::Gate;
 use matrix::{Matrix, Row};
+use scene::Scene;
+
+/// The folder of the fixtures' checkouts, inside the run's; swept with the run.
+pub const CHECKOUTS: &str = "checkouts";
+
+/// How many scenes are played at a time: most of them wait for somebody.
+const SIDE_BY_SIDE: usize = 3;
 
 /// The gates that have fixtures: all that judge.
 const GATES: [Gate; 6] = [
@@ -44,6 +52,7 @@ pub async fn run(context: &Context, options: &SelftestOptions) -> Result<Exit> {
     let engine = Engine::connect().await?;
     let lease = Lease::take(&Lease::dir(), &context.run_id, context.estate(Some(&engine)))?;
     let played = play(context, options).await;
+    let _ = std::fs::remove_dir_all(context.run_dir.join(CHECKOUTS));
     // Fixtures' images carry the run's id: they go with it.
     if engine.sweep(&context.run_id).await.is_ok() {
         lease.end();
@@ -61,33 +70,47 @@ pub async fn run(context: &Context, options: &SelftestOptions) -> Result<Exit> {
 }
 
 async fn play(context: &Context, options: &SelftestOptions) -> Result<Vec<Row>> {
-    let folder = tempfile::Builder::new().prefix("horme-selftest-").tempdir();
-    let folder = folder.context("cannot make a folder for the fixtures")?;
-    let program = binary::compile(context, folder.path()).await?;
-    let mut rows = Vec::new();
-    for scene in scenes::all(&context.run_id) {
-        if !options.only.is_empty() && !options.only.iter().any(|name| scene.name.contains(name.as_str())) {
-            continue;
+    let folder = context.run_dir.join(CHECKOUTS);
+    std::fs::create_dir_all(&folder).context("cannot make a folder for the fixtures")?;
+    let program = binary::compile(context, &folder).await?;
+    let all = scenes::all(&context.run_id);
+    let asked = |scene: &&Scene| {
+        options.only.is_empty() || options.only.iter().any(|word| scene.name.contains(word.as_str()))
+    };
+    let asked: Vec<&Scene> = all.iter().filter(asked).collect();
+    if asked.is_empty() {
+        let names: Vec<&str> = all.iter().map(|scene| scene.name).collect();
+        let what = format!(
+            "--only: no scene's name has '{}' in it",
+            options.only.join("' or '")
+        );
+        return Err(Failure::usage(what, format!("scenes: {}", names.join(", "))).into());
+    }
+    let plays = asked.into_iter().map(|scene| {
+        let own = folder.join(scene.name);
+        let program = &program;
+        async move {
+            let played = scene.play(context, program, &own, options.blind).await;
+            played.with_context(|| format!("the scene '{}'", scene.name))
         }
-        let own = folder.path().join(scene.name);
-        let played = scene.play(context, &program, &own, options.blind);
-        let played = played
-            .await
-            .with_context(|| format!("the scene '{}'", scene.name))?;
+    });
+    let mut plays = stream::iter(plays).buffered(SIDE_BY_SIDE);
+    let mut rows = Vec::new();
+    while let Some(played) = plays.next().await {
+        let played = played?;
         if context.options.format == Format::Human {
             played.iter().for_each(|row| report::say(&line(row)));
         }
         rows.extend(played);
-        if context.interrupted().is_some() {
-            break;
-        }
     }
     Ok(rows)
 }
 
 fn line(row: &Row) -> String {
     let held = if row.held { "held" } else { "FAILED" };
-    let mut line = format!("{held:<8}{:<28}{}", row.fixture, row.expected);
+    // Within a scene of its own, or among others of its gate.
+    let name = format!("{}: {}", row.scene, row.fixture);
+    let mut line = format!("{held:<8}{name:<48}{}", row.expected);
     if !row.held {
         line.push_str(&format!("\n        found: {}", row.found));
     }

@@ -116,8 +116,10 @@ pub struct Matrix {
 
 impl Matrix {
     pub fn new(rows: Vec<Row>, gates: &[Gate]) -> Self {
+        // A fixture that another gate catches too would not get through.
         let through = |gate: &Gate| {
-            let lost = rows.iter().filter(|row| row.gates.contains(gate));
+            let alone = BTreeSet::from([*gate]);
+            let lost = rows.iter().filter(|row| row.gates == alone);
             lost.map(|row| row.fixture.clone()).collect()
         };
         let weakened = gates.iter().map(|gate| (*gate, through(gate))).collect();

@@ -92,12 +92,6 @@ impl Scene {
         self
     }
 
-    /// Checks that may find its fixtures too.
-    pub fn also(mut self, checks: &[&'static str]) -> Self {
-        self.cases.iter_mut().for_each(|case| case.also.extend(checks));
-        self
-    }
-
     pub fn refused(mut self, exit: Exit, words: &'static str) -> Self {
         self.refused = Some((exit, words));
         self

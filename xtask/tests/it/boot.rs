@@ -2,22 +2,6 @@
 
 use crate::checkout::{Checkout, Fixture};
 
-/// A fixture in a mode, under a name of this file's own.
-fn in_mode(mode: &'static str) -> Fixture {
-    Fixture {
-        mode,
-        ..Fixture::new(&format!("bt-{mode}"))
-    }
-}
-
-/// Gives an image a folder that its user owns.
-fn with_data(checkout: &Checkout, service: &str, more: &str) {
-    let path = format!("docker/Dockerfile.{service}");
-    let text = std::fs::read_to_string(checkout.path(&path)).unwrap();
-    let data = format!("COPY --chown=65532:65532 bin/fixture /data/copy\n{more}COPY --link bin");
-    checkout.write(&path, &text.replace("COPY --link bin", &data));
-}
-
 /// The checks of a service that have not passed: `name: outcome: detail`.
 fn failed(checkout: &Checkout, service: &str) -> Vec<String> {
     let report = checkout.report();
@@ -32,23 +16,6 @@ fn failed(checkout: &Checkout, service: &str) -> Vec<String> {
             format!("{}: {}: {}", word("name"), word("outcome"), word("detail"))
         })
         .collect()
-}
-
-/// Boots a fixture for each mode; each must fail the one check that is meant, and say why.
-fn each_fails(cases: &[(&'static str, &str, &str)], prepare: impl Fn(&Checkout)) {
-    let checkout = Checkout::new(cases.iter().map(|(mode, _, _)| in_mode(mode)).collect());
-    prepare(&checkout);
-    let ended = checkout.gate("boot");
-    assert_eq!(ended.code, Some(1), "{}", ended.said());
-    for (mode, check, word) in cases {
-        let failed = failed(&checkout, &format!("bt-{mode}"));
-        assert_eq!(failed.len(), 1, "{mode}: {failed:?}");
-        assert!(
-            failed[0].starts_with(&format!("{check}: violated: ")),
-            "{mode}: {failed:?}"
-        );
-        assert!(failed[0].contains(word), "{mode}: {failed:?}");
-    }
 }
 
 #[test]
@@ -67,96 +34,6 @@ fn a_good_service_passes_all_of_it_with_its_figures() {
         "{figures}"
     );
     assert!(figures["loaded_memory_bytes"].as_u64().unwrap() > 0, "{figures}");
-}
-
-#[test]
-fn each_rule_of_a_running_service_has_one_that_breaks_it() {
-    let cases = [
-        (
-            "drops-in-flight",
-            "in-flight requests",
-            "a request that had begun before SIGTERM",
-        ),
-        ("never-ready", "ready", "/ready gives no JSON"),
-        ("wrong-version", "identity", "reports version 0.0.9"),
-        (
-            "accepts-malformed",
-            "malformed settings",
-            "exit code 0 instead of 78",
-        ),
-        (
-            "prints-secret",
-            "secrets in the log",
-            "FIXTURE_TOKEN stands in its log",
-        ),
-        ("leaks-descriptors", "descriptors", "after them"),
-    ];
-    each_fails(&cases, |_| ());
-}
-
-#[test]
-fn a_service_that_ignores_sigterm_passes_the_rest_of_its_boot() {
-    let checkout = Checkout::new(vec![in_mode("deaf")]);
-    let ended = checkout.gate("boot");
-    assert_eq!(ended.code, Some(1), "{}", ended.said());
-    let failed = failed(&checkout, "bt-deaf");
-    assert_eq!(failed.len(), 2, "{failed:?}");
-    assert!(
-        failed[0].starts_with("ends on SIGTERM: violated: had to be killed"),
-        "{failed:?}"
-    );
-    assert!(
-        failed[1].starts_with("in-flight requests: violated: answered, but still running"),
-        "{failed:?}"
-    );
-}
-
-#[test]
-fn what_a_service_leaves_in_its_root_or_in_a_volume_is_found() {
-    let cases = [
-        ("writes-root", "writes to its root", "/data"),
-        ("no-restart", "restart after SIGKILL", "ended with exit code 11"),
-    ];
-    each_fails(&cases, |checkout| {
-        with_data(checkout, "bt-writes-root", "");
-        with_data(checkout, "bt-no-restart", "VOLUME /data\n");
-    });
-}
-
-#[test]
-fn a_service_that_never_lives_is_told_what_it_lacks() {
-    let cases = [
-        ("needs-writable-root", "never live", "needs a writable root"),
-        ("needs-capability", "never live", "needs a capability"),
-        ("needs-root", "never live", "needs root"),
-        ("eats-memory", "never live", "needs more memory"),
-        ("dies", "never live", "ended with exit code 9"),
-    ];
-    each_fails(&cases, |checkout| {
-        with_data(checkout, "bt-needs-writable-root", "")
-    });
-}
-
-#[test]
-fn a_service_on_the_wrong_address_is_told_so() {
-    each_fails(
-        &[("wrong-address", "never live", "listens on 127.0.0.1 only")],
-        |_| (),
-    );
-}
-
-#[test]
-fn readiness_without_a_store_that_is_needed_is_refused() {
-    let cases = [(
-        "ready-without-store",
-        "ready without its store",
-        "200 without redis",
-    )];
-    each_fails(&cases, |checkout| {
-        let path = "services/bt-ready-without-store/Cargo.toml";
-        let text = std::fs::read_to_string(checkout.path(path)).unwrap();
-        checkout.write(path, &format!("{text}needs = [\"redis\"]\n"));
-    });
 }
 
 #[test]
@@ -199,16 +76,4 @@ fn the_benchmark_judges_image_and_stack_and_its_policy_must_be_sound() {
         failed[0].starts_with("unused acceptance: violated: 5.5"),
         "{failed:?}"
     );
-}
-
-#[test]
-fn memory_that_grows_with_every_request_is_found() {
-    let checkout = Checkout::new(vec![in_mode("leaks-memory")]);
-    let ended = checkout.gate("boot");
-    assert_eq!(ended.code, Some(1), "{}", ended.said());
-    let failed = failed(&checkout, "bt-leaks-memory");
-    let memory = failed
-        .iter()
-        .any(|check| check.starts_with("memory under load: violated: killed"));
-    assert!(memory, "{failed:?}");
 }

@@ -66,33 +66,6 @@ fn a_service_that_keeps_its_word_passes_every_fault() {
 }
 
 #[test]
-fn a_request_that_hangs_while_the_store_is_frozen_is_caught() {
-    let (checkout, ended) = faults("flt-hang", "hang-on-frozen", &["frozen"]);
-    assert_eq!(ended.code, Some(1), "{}", ended.said());
-    let checks = checkout.checks("flt-hang", "faults");
-    let expected = "flt-hang-store frozen: answers to rows: violated".to_owned();
-    assert!(checks.contains(&expected), "{checks:?}");
-}
-
-#[test]
-fn a_service_that_never_comes_back_is_caught() {
-    let (checkout, ended) = faults("flt-gone", "no-recovery", &["killed"]);
-    assert_eq!(ended.code, Some(1), "{}", ended.said());
-    let checks = checkout.checks("flt-gone", "faults");
-    let expected = "flt-gone-store killed: recovery: violated".to_owned();
-    assert!(checks.contains(&expected), "{checks:?}");
-}
-
-#[test]
-fn what_was_acknowledged_and_is_gone_is_lost() {
-    let (checkout, ended) = faults("flt-lost", "forgets", &["killed"]);
-    assert_eq!(ended.code, Some(1), "{}", ended.said());
-    let checks = checkout.checks("flt-lost", "faults");
-    let expected = "flt-lost-store killed: acknowledged rows: violated".to_owned();
-    assert!(checks.contains(&expected), "{checks:?}");
-}
-
-#[test]
 fn a_store_that_nobody_needs_is_wrong_usage() {
     let ended = stack("flt-usage", "good").run(&["faults", "--store", "nowhere"]);
     assert_eq!(ended.code, Some(2), "{}", ended.said());

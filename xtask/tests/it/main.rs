@@ -29,5 +29,4 @@ mod scaffold;
 mod scan;
 mod selftest;
 mod size;
-mod stories;
 mod surroundings;

@@ -2,7 +2,6 @@
 //! fail. The binary carries a list of crates as cargo-auditable would write it.
 
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -177,109 +176,4 @@ fn a_finding_that_nobody_has_fixed_is_reported_and_policy_may_fail_it() {
         2,
         &["docker/policy/scan.toml", "'HGIH', did you mean 'HIGH'?"],
     );
-}
-
-#[test]
-fn a_damaged_database_is_undecided_and_named_and_an_old_one_finds_but_does_not_clear() {
-    let checkout = checkout("scan-damaged", &SMALLVEC);
-    let old = database(&checkout, 30);
-    says(
-        &checkout.run(&["scan", "--vuln-db", &old]),
-        1,
-        &["CVE-2021-25900"],
-    );
-    let bytes = std::fs::read(repository().join("xtask/src/selftest/database/trivy.db")).unwrap();
-    let mut zeroed = bytes.clone();
-    zeroed[4 * 4096..5 * 4096].fill(0);
-    let damaged = [
-        ("cut", &bytes[..bytes.len() / 2], "cut off"),
-        ("other", b"SQLite format 3".as_slice(), "beginning is damaged"),
-        ("zeroed", &zeroed, "page 4 is damaged"),
-        (
-            "empty",
-            &bolt::database(&[]),
-            "no vulnerability of any Rust crate",
-        ),
-    ];
-    for (name, bytes, why) in damaged {
-        let folder = checkout.path(name);
-        bolt::put(&folder, bytes, 0);
-        let ended = checkout.run(&["scan", "--vuln-db", &folder.display().to_string()]);
-        says(&ended, 3, &[why, "db/trivy.db"]);
-        let undecided = check(&checkout, "scan-damaged", "vulnerabilities");
-        assert_eq!(undecided["outcome"], "undecided", "{name}");
-        assert!(
-            undecided["hint"].as_str().unwrap().contains("--vuln-db"),
-            "{undecided}"
-        );
-        assert_eq!(check(&checkout, "scan-damaged", "crates")["outcome"], "passed");
-    }
-}
-
-/// A program that calls itself a scanner.
-fn stand_in(checkout: &Checkout, name: &str, version: &str, does: &str) -> String {
-    let path = checkout.path(name);
-    let text = format!(
-        "#!/bin/bash\n[ \"$1\" = --version ] && {{ echo 'Version: {version}'; exit 0; }}\n\
-         while [ $# -gt 1 ]; do [ \"$1\" = --output ] && out=$2; shift; done\n{does}\n"
-    );
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
-    path.display().to_string()
-}
-
-#[test]
-fn a_scanner_that_fails_is_undecided_and_a_malicious_one_is_refused() {
-    let checkout = checkout("scan-stand-in", &SMALLVEC);
-    let database = database(&checkout, 0);
-    let captured = repository().join("xtask/tests/captured/trivy-0.68.2/vulnerable.json");
-    let captured = captured.display();
-    let scan = |trivy: &str| checkout.run(&["scan", "--vuln-db", &database, "--trivy", trivy]);
-    for (name, does, why) in [
-        (
-            "half",
-            format!("head -c 2000 {captured} > $out"),
-            "cannot be used: EOF",
-        ),
-        (
-            "binary",
-            "printf '\\xff\\xfe{}' > $out".to_owned(),
-            "cannot be used",
-        ),
-        (
-            "marked",
-            format!("(printf '\\xef\\xbb\\xbf'; cat {captured}) > $out"),
-            "cannot be used",
-        ),
-        (
-            "none",
-            "echo 'FATAL no luck' >&2; exit 1".to_owned(),
-            "FATAL no luck",
-        ),
-        (
-            "empty",
-            "echo '{\"SchemaVersion\":9}' > $out".to_owned(),
-            "schema version 9",
-        ),
-    ] {
-        let trivy = stand_in(&checkout, name, "0.68.2", &does);
-        let ended = scan(&trivy);
-        says(&ended, 3, &[why]);
-        assert!(ended.said().contains("hint") || checkout.report().to_string().contains("see logs/"));
-    }
-    let path = "docker/policy/scan.toml";
-    let shipped = std::fs::read_to_string(checkout.path(path)).unwrap();
-    checkout.write(path, &shipped.replace("deadline_s = 120", "deadline_s = 2"));
-    let hangs = stand_in(&checkout, "hangs", "0.68.2", "sleep 300");
-    says(&scan(&hangs), 3, &["did not end within 2 s"]);
-    for (version, why) in [
-        ("0.69.4", "0.69.4 is a malicious release"),
-        ("0.69.6", "0.69.6 is a malicious release"),
-        ("0.44.1", "older than 0.60.0"),
-        ("dev", "version cannot be told"),
-    ] {
-        let trivy = stand_in(&checkout, "refused", version, "touch $out");
-        says(&scan(&trivy), 3, &[why, "name another one: --trivy FILE"]);
-    }
-    says(&scan("/nowhere/trivy"), 2, &["/nowhere/trivy"]);
 }

@@ -28,7 +28,7 @@ fn every_gate_catches_what_it_must() {
 #[test]
 fn a_gate_that_waves_everything_through_is_noticed() {
     let cache = tempfile::tempdir().unwrap();
-    for gate in ["lint", "scan", "budget", "boot", "network"] {
+    for gate in ["lint", "scan", "budget", "boot", "network", "faults"] {
         let ended = selftest(&["--only", gate, "--blind", gate], cache.path());
         let said = String::from_utf8_lossy(&ended.stdout);
         assert_eq!(ended.status.code(), Some(1), "{gate}: {said}");

@@ -66,22 +66,6 @@ fn a_file_that_is_there_twice_or_overwritten_is_waste() {
     assert_eq!(layers[0]["created_by"], "COPY bin/fixture /size-waste");
 }
 
-#[test]
-fn a_policy_key_that_is_unknown_is_refused() {
-    let checkout = Checkout::new(vec![Fixture::new("size-policy")]);
-    checkout.write(
-        "docker/policy/budget.toml",
-        "allowed_growth_percent = 5.0\nwasted_bytes = 1\n",
-    );
-    let ended = checkout.run(&["budget"]);
-    assert_eq!(ended.code, Some(2), "{}", ended.said());
-    assert!(
-        ended.stderr.contains("docker/policy/budget.toml") && ended.stderr.contains("wasted_bytes"),
-        "{}",
-        ended.stderr
-    );
-}
-
 /// Ships the twin without its symbols, and keeps it in a stage.
 fn with_twin(checkout: &Checkout, name: &str) {
     std::fs::copy(fixture_twin(), checkout.path("bin/twin")).unwrap();

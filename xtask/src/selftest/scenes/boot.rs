@@ -16,6 +16,7 @@ pub(super) fn scenes(make: Maker<'_>) -> Vec<Scene> {
         Scene::new("boot", &[Gate::Boot], running),
         Scene::new("boot-never-live", &[Gate::Boot], never_live(make)),
         production_stack(make),
+        ready_without_store(make),
         policy(
             "boot-unused-acceptance",
             caught(make.good("unused"), of("unused acceptance", "5.5")),
@@ -57,10 +58,6 @@ fn behaviour(make: Maker<'_>) -> Vec<Case> {
         ),
         ("prints-secret", "secrets in the log", "FIXTURE_TOKEN"),
     ];
-    let needy = Fixture {
-        needs: vec!["redis".to_owned()],
-        ..make.that("ready-without-store")
-    };
     let deaf = [
         of("ends on SIGTERM", "had to be killed"),
         of("in-flight requests", "still running"),
@@ -71,7 +68,6 @@ fn behaviour(make: Maker<'_>) -> Vec<Case> {
         .collect();
     cases.extend([
         caught_by(make.that("deaf"), &deaf),
-        caught(needy, of("ready without its store", "200 without redis")),
         caught(
             make.that("writes-root").with_data(""),
             of("writes to its root", "/data"),
@@ -119,6 +115,17 @@ fn production_stack(make: Maker<'_>) -> Scene {
         Ok(checkout.edit_compose(|compose| {
             compose["services"]["writable-in-production"]["read_only"] = false.into();
         })?)
+    })
+}
+
+fn ready_without_store(make: Maker<'_>) -> Scene {
+    let needy = Fixture {
+        needs: vec!["vault".to_owned()],
+        ..make.good("ready-without-store")
+    };
+    let case = caught(needy, of("ready without its store", "200 without vault"));
+    Scene::new("boot-ready-without-store", &[Gate::Boot], vec![case]).prepared(|checkout, _| {
+        Ok(checkout.edit_compose(|compose| compose["networks"]["vault"] = serde_json::json!({}))?)
     })
 }
 

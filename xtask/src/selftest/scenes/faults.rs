@@ -1,7 +1,7 @@
 //! What `cargo xtask faults` must catch: a request that hangs, a service that never comes back, a row that is lost.
 
 use super::network::{on_store, stack};
-use super::{Maker, caught, violated};
+use super::{Maker, caught, passes, violated};
 use crate::cli::FaultKind;
 use crate::selftest::scene::Scene;
 use crate::verdict::Gate;
@@ -15,35 +15,30 @@ const TRAFFIC: &str = r#"{
 }"#;
 
 pub(super) fn scenes(make: Maker<'_>) -> Vec<Scene> {
-    let scene = |name, kind, mode, check, words| {
-        let case = caught(on_store(make, mode), violated(Gate::Faults, check, words));
+    let scene = |name, kind, case| {
         stack(name, &[Gate::Faults], case).also_prepared(move |checkout, options| {
             options.faults = vec![kind];
             Ok(checkout.put("services/service/faults/rows.json", TRAFFIC)?)
         })
     };
+    let that = |mode, check, words| caught(on_store(make, mode), violated(Gate::Faults, check, words));
     vec![
+        scene("faults", FaultKind::Reset, passes(on_store(make, "good"))),
         scene(
             "faults-hang",
             FaultKind::Frozen,
-            "hang-on-frozen",
-            "vault frozen: answers to rows",
-            "hung",
+            that("hang-on-frozen", "vault frozen: answers to rows", "hung"),
         ),
         scene(
             "faults-no-recovery",
             FaultKind::Killed,
-            "no-recovery",
-            "vault killed: recovery",
-            "",
-        )
-        .also(&["vault killed: answers to rows"]),
+            that("no-recovery", "vault killed: recovery", "not ready")
+                .also(&["vault killed: acknowledged rows"]),
+        ),
         scene(
             "faults-lost-row",
             FaultKind::Killed,
-            "forgets",
-            "vault killed: acknowledged rows",
-            "lost",
+            that("forgets", "vault killed: acknowledged rows", "lost"),
         ),
     ]
 }

@@ -54,6 +54,15 @@ pub(super) fn scenes(make: Maker<'_>) -> Vec<Scene> {
                 of("without vault", "should be ready, degraded"),
             ),
         ),
+        stack(
+            "network-dies-without-store",
+            &[Gate::Network],
+            caught(
+                on_store(make, "dies-without-store"),
+                of("without vault", "ended with exit code 12"),
+            )
+            .also(&["vault is back"]),
+        ),
         story(
             "network-story",
             "6",
