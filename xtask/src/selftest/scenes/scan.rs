@@ -50,10 +50,10 @@ pub(super) fn scenes(make: Maker<'_>) -> Vec<Scene> {
                     "[[exception]]\ncrate = \"gone\"\nlicence = \"GPL-3.0-only\"\nreason = \"x\"\n";
                 Ok(checkout.put(LICENCES, &format!("{licences}\n{of_nobody}"))?)
             }),
-            no_database(make),
             stale_database(make),
             corrupt_database(make),
         ],
+        no_database(make).into_iter().collect(),
         exceptions(make),
         scanners(make),
         policies(),
@@ -170,13 +170,13 @@ fn stale_database(make: Maker<'_>) -> Scene {
     })
 }
 
-fn no_database(make: Maker<'_>) -> Scene {
+/// Where set-up keeps a database, none is without.
+fn no_database(make: Maker<'_>) -> Option<Scene> {
     let undecided = undecided(Gate::Scan, "vulnerabilities", "no database");
-    Scene::new(
-        "scan-no-database",
-        &[Gate::Scan],
-        vec![caught(make.good("no-database"), undecided)],
-    )
+    let case = caught(make.good("no-database"), undecided);
+    crate::setup::database()
+        .is_none()
+        .then(|| Scene::new("scan-no-database", &[Gate::Scan], vec![case]))
 }
 
 fn corrupt_database(make: Maker<'_>) -> Scene {
