@@ -137,7 +137,7 @@ impl Scanner {
         let digest = [(service.to_owned(), image.digest.clone())];
         // It tells which layers are the base's.
         let dockerfile = std::fs::read_to_string(context.root.join(image.plan.service.dockerfile()));
-        let own = dockerfile::shipped(&dockerfile.unwrap_or_default()).instructions;
+        let own = dockerfile::shipped(&dockerfile.unwrap_or_default()).words.len();
         let settings = serde_json::json!({ "instructions": own });
         let mut subject = Subject::new(Gate::Scan, service, digest, settings, tools);
         subject.database = self.database.as_ref().map(|database| database.sha256.clone());
