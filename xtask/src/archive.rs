@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -128,7 +128,8 @@ pub fn unpack_each(
             continue;
         };
         let visited = if layer.media_type.ends_with("gzip") {
-            visit(&places, &mut GzDecoder::new(entry))
+            // Registries hold layers of several members too; a reader of the first alone would see a part, silently.
+            visit(&places, &mut MultiGzDecoder::new(entry))
         } else if layer.media_type.ends_with("tar") {
             visit(&places, &mut entry)
         } else {

@@ -10,15 +10,22 @@ fn root() -> PathBuf {
 }
 
 fn sources() -> Vec<PathBuf> {
+    let mut found = files(&["xtask", "services"]);
+    found.retain(|path| path.extension().is_some_and(|kind| kind == "rs"));
+    found
+}
+
+/// All files in some folders, but for what is built.
+fn files(folders: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut queue = vec![root().join("xtask"), root().join("services")];
+    let mut queue: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
     while let Some(dir) = queue.pop() {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
-                queue.push(path);
-            } else if path.extension().is_some_and(|kind| kind == "rs") {
+            if path.is_file() {
                 found.push(path);
+            } else if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+                queue.push(path);
             }
         }
     }
@@ -32,6 +39,21 @@ fn every_source_file_says_what_lives_in_it() {
         .filter(|path| !std::fs::read_to_string(path).unwrap().starts_with("//!"))
         .collect();
     assert!(silent.is_empty(), "no `//!` at the top: {silent:?}");
+}
+
+/// Git takes the markers of a conflict for text like any other.
+#[test]
+fn no_merge_was_left_half_done() {
+    let mut all = files(&["xtask", "services", "docker", "compose"]);
+    all.push(root().join("README.md"));
+    let torn = |path: &PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes
+            .split(|byte| *byte == b'\n')
+            .any(|line| line.starts_with(b"<<<<<<< ") || line.starts_with(b">>>>>>> "))
+    };
+    let torn: Vec<_> = all.into_iter().filter(torn).collect();
+    assert!(torn.is_empty(), "markers of a conflict: {torn:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Engine, PATIENCE, RUN_LABEL, is_absent, next, refused};
+use crate::exit::Failure;
 use anyhow::Result;
 use bollard::container::LogOutput;
 use bollard::exec::StartExecResults;
@@ -119,17 +120,39 @@ impl Engine {
         let created = self.docker.create_container(Some(options), body).await;
         let created =
             created.map_err(|error| refused(&format!("create a container of {}", spec.image), &error))?;
+        if let Some(warning) = unheld(&created.warnings) {
+            return Err(Failure::undecided(
+                format!("the engine cannot hold a limit of production: {warning}"),
+                "run on an engine whose kernel has control groups for memory and processes; see `docker info`",
+            )
+            .into());
+        }
         Ok(Container { id: created.id })
     }
 
     pub async fn start(&self, container: &Container) -> Result<()> {
-        self.docker
-            .start_container(
-                &container.id,
-                None::<bollard::query_parameters::StartContainerOptions>,
-            )
-            .await
-            .map_err(|error| refused("start a container", &error))
+        let answered = self.start_as_it_is(container).await;
+        answered.map_err(|error| refused("start a container", &error))
+    }
+
+    /// The same, told apart from what is the image's own fault (a program that is absent or not executable): that is
+    /// returned, in the engine's words.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn try_start(&self, container: &Container) -> Result<Result<(), String>> {
+        match self.start_as_it_is(container).await {
+            Ok(()) => Ok(Ok(())),
+            Err(error) => match unstartable(&error) {
+                Some(why) => Ok(Err(why)),
+                None => Err(refused("start a container", &error)),
+            },
+        }
+    }
+
+    async fn start_as_it_is(&self, container: &Container) -> Result<(), bollard::errors::Error> {
+        let options = None::<bollard::query_parameters::StartContainerOptions>;
+        self.docker.start_container(&container.id, options).await
     }
 
     /// SIGTERM; SIGKILL after `grace`. Returns when the container has ended.
@@ -259,6 +282,28 @@ impl Engine {
     }
 }
 
+/// What the engine answers where an image holds nothing that it could start: 400, unlike its own faults. The words
+/// end with the cause.
+fn unstartable(error: &bollard::errors::Error) -> Option<String> {
+    let bollard::errors::Error::DockerResponseServerError {
+        status_code: 400,
+        message,
+    } = error
+    else {
+        return None;
+    };
+    let cause = message
+        .split_once("exec: ")
+        .map_or(message.as_str(), |(_, cause)| cause);
+    Some(format!("cannot be started: {}", cause.trim()))
+}
+
+/// A limit that the engine says it does not hold.
+fn unheld(warnings: &[String]) -> Option<&str> {
+    let discarded = |warning: &&String| warning.to_lowercase().contains("discarded");
+    warnings.iter().find(discarded).map(String::as_str)
+}
+
 /// Whether the engine said that it is removing the container already.
 fn is_under_way(error: &bollard::errors::Error) -> bool {
     matches!(
@@ -266,4 +311,35 @@ fn is_under_way(error: &bollard::errors::Error) -> bool {
         bollard::errors::Error::DockerResponseServerError { status_code: 409, message }
             if message.contains("already in progress")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status_code: u16, message: &str) -> bollard::errors::Error {
+        bollard::errors::Error::DockerResponseServerError {
+            status_code,
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_started_is_told_from_an_engine_that_fails() {
+        let words = "failed to create task for container: runc create failed: unable to start container process: \
+                     exec: \"/x\": permission denied: unknown";
+        assert_eq!(
+            unstartable(&answer(400, words)).as_deref(),
+            Some("cannot be started: \"/x\": permission denied: unknown")
+        );
+        assert_eq!(unstartable(&answer(500, words)), None);
+    }
+
+    #[test]
+    fn a_limit_that_is_not_held_is_no_warning_to_be_dropped() {
+        let swap = "Your kernel does not support swap limit capabilities. Memory limited without swap.";
+        let pids = "Your kernel does not support PIDs limit capabilities. PIDs limit discarded.";
+        assert_eq!(unheld(&[swap.to_owned(), pids.to_owned()]), Some(pids));
+        assert_eq!(unheld(&[swap.to_owned()]), None);
+    }
 }

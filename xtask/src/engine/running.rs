@@ -61,7 +61,18 @@ impl Engine {
         let changes = self.docker.container_changes(&container.id).await;
         let changes = changes.map_err(|error| refused("list what a container changed", &error))?;
         let paths = changes.unwrap_or_default().into_iter().map(|change| change.path);
-        Ok(paths.filter(|path| !made_by_engine(path)).collect())
+        let mounts = self.mount_points(container).await?;
+        Ok(paths
+            .filter(|path| !made_by_engine(path) && !made_for_a_mount(path, &mounts))
+            .collect())
+    }
+
+    async fn mount_points(&self, container: &Container) -> Result<Vec<String>> {
+        let options = None::<bollard::query_parameters::InspectContainerOptions>;
+        let found = self.docker.inspect_container(&container.id, options).await;
+        let found = found.map_err(|error| refused("inspect a container", &error))?;
+        let mounts = found.mounts.unwrap_or_default().into_iter();
+        Ok(mounts.filter_map(|mount| mount.destination).collect())
     }
 }
 
@@ -79,6 +90,18 @@ fn made_by_engine(path: &str) -> bool {
         "/sys",
     ];
     files.contains(&path) || path == "/dev" || path.starts_with("/dev/")
+}
+
+/// Whether a path is a mount point, lies under one or is a folder above one: an image without that folder gets it
+/// from the engine.
+fn made_for_a_mount(path: &str, mounts: &[String]) -> bool {
+    let under = |path: &str, folder: &str| {
+        let rest = path.strip_prefix(folder.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    mounts
+        .iter()
+        .any(|mount| under(path, mount) || under(mount, path))
 }
 
 /// Another machine has other processes under the same number: only one that says that it is in this container
@@ -104,6 +127,18 @@ mod tests {
         for path in ["/data", "/etc/passwd", "/device", "/tmp/x"] {
             assert!(!made_by_engine(path), "{path}");
         }
+    }
+
+    #[test]
+    fn what_the_engine_makes_for_a_volume_is_not_the_services_doing() {
+        let mounts = ["/var/data".to_owned()];
+        for path in ["/var", "/var/data", "/var/data/x"] {
+            assert!(made_for_a_mount(path, &mounts), "{path}");
+        }
+        for path in ["/va", "/var/x", "/var/database", "/data"] {
+            assert!(!made_for_a_mount(path, &mounts), "{path}");
+        }
+        assert!(!made_for_a_mount("/x", &[]));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::build::Built;
 use crate::context::Context;
 use crate::engine::{Container, ContainerSpec, Engine};
 use crate::evidence::{self, Subject};
+use crate::gate::lint::is_root;
 use crate::gate::step;
 use crate::hash;
 use crate::plan::Limits;
@@ -43,6 +44,8 @@ pub fn subject(
         "version": service.version, "benchmark": benchmark.policy,
         "dockerfile": hash::of(std::fs::read(context.root.join(service.dockerfile())).unwrap_or_default()),
         "compose": evidence::compose_files(&context.root),
+        // Where it is not allowed, no check on descriptors is in the verdict.
+        "counts_descriptors": std::fs::read_dir("/proc/1/fd").is_ok(),
     });
     let digest = [(service.name.clone(), image.digest.clone())];
     Subject::new(
@@ -122,7 +125,7 @@ fn http() -> Result<reqwest::Client> {
 
 fn non_root(user: &str) -> Check {
     let name = user.split(':').next().unwrap_or_default();
-    if matches!(name, "" | "root" | "0") {
+    if is_root(user) {
         let detail = if name.is_empty() {
             "the image names no user, so root".to_owned()
         } else {
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn root_by_any_name_is_refused() {
-        for user in ["", "root", "0", "0:0", "root:root"] {
+        for user in ["", "root", "0", "0:0", "root:root", "00", "000:1"] {
             assert_eq!(non_root(user).outcome, Outcome::Violated, "{user}");
         }
         assert_eq!(non_root("65532:65532").outcome, Outcome::Passed);

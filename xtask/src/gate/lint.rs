@@ -20,7 +20,7 @@ use crate::verdict::{Check, Gate, Record};
 
 mod dockerfile;
 
-pub use dockerfile::logical_lines;
+pub use dockerfile::{floating, is_root, logical_lines};
 
 /// What `docker compose config` says of every environment: read once, judged for each service.
 #[derive(Debug)]

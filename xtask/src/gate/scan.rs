@@ -1,7 +1,7 @@
 //! The scan gate: Trivy on an image's archive. Crates seen must equal the crates that the binary is made of,
 //! or "no findings" would mean "nothing was looked at". Vulnerabilities need a database and its age.
 
-mod configuration;
+pub(super) mod configuration;
 mod crates;
 mod database;
 mod dependencies;
@@ -137,7 +137,7 @@ impl Scanner {
         let digest = [(service.to_owned(), image.digest.clone())];
         // It tells which layers are the base's.
         let dockerfile = std::fs::read_to_string(context.root.join(image.plan.service.dockerfile()));
-        let own = dockerfile::shipped(&dockerfile.unwrap_or_default()).instructions;
+        let own = dockerfile::shipped(&dockerfile.unwrap_or_default()).words.len();
         let settings = serde_json::json!({ "instructions": own });
         let mut subject = Subject::new(Gate::Scan, service, digest, settings, tools);
         subject.database = self.database.as_ref().map(|database| database.sha256.clone());

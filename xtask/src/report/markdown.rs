@@ -163,7 +163,8 @@ fn benchmark(report: &Report, text: &mut String) {
     let found: Vec<_> = found
         .filter_map(|record| Some((record.service.as_str(), items(record)?)))
         .collect();
-    let Some((_, first)) = found.first() else {
+    // One of which not all could be looked at has the first of them only.
+    let Some((_, first)) = found.iter().max_by_key(|(_, items)| items.len()) else {
         return;
     };
     let names: Vec<String> = found.iter().map(|(service, _)| escape(service)).collect();

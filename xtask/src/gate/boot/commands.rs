@@ -78,7 +78,11 @@ impl Boot<'_> {
         purpose: &str,
     ) -> Result<(Option<i64>, String)> {
         let container = self.engine.create(spec).await?;
-        self.engine.start(&container).await?;
+        if let Err(why) = self.engine.try_start(&container).await? {
+            self.finish(&container, purpose).await?;
+            // As a shell says of a command that cannot be run.
+            return Ok((Some(127), why));
+        }
         let limit = Duration::from_millis(self.limits.stop_deadline_ms);
         let code = self.until_ended(&container, limit).await?;
         Ok((code, self.finish(&container, purpose).await?))

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::serve::Live;
+use super::serve::{Live, Started};
 use super::{Boot, POLL_EVERY};
 use crate::context::{Deadline, poll};
 use crate::engine::Container;
@@ -18,57 +19,73 @@ const ARRIVING: Duration = Duration::from_millis(200);
 /// How long the service has with the signal before the request's last line comes.
 const SIGNALLED: Duration = Duration::from_millis(200);
 
+const IN_FLIGHT: &str = "in-flight requests";
+const ANSWER: &str = "on SIGTERM answer what has begun, then exit 0";
+
 impl Boot<'_> {
     /// A request that has begun before SIGTERM must get its whole answer; then the service ends with 0.
     pub(super) async fn in_flight(&self, container: &Container, live: &Live) -> Result<Check> {
-        let name = "in-flight requests";
-        let hint = "on SIGTERM answer what has begun, then exit 0";
-        let grace = Duration::from_millis(self.limits.stop_deadline_ms);
-        let answered = tokio::time::timeout(grace, self.told_midway(container, live)).await;
-        let answer = match answered {
-            Ok(told) => told?,
-            Err(_) => Err("no answer in time".to_owned()),
+        let Err(why) = self.told_midway(container, live, ARRIVING).await? else {
+            return self.ends_after_its_answer(container).await;
         };
-        if let Err(why) = answer.and_then(|answer| whole(&answer)) {
-            let detail = format!("a request that had begun before SIGTERM: {why}");
-            return Ok(Check::violated(name, detail, hint));
-        }
+        // On a busy machine the signal may overtake the request's first bytes: once more, with more time for them.
+        let Started { container, live } = self.begin(self.spec("in-flight"), self.boot_limit()).await?;
+        let again = match &live {
+            Ok(live) => self.told_midway(&container, live, 10 * ARRIVING).await?,
+            Err(why) => Err(why.clone()),
+        };
+        let check = match again {
+            Ok(()) => self.ends_after_its_answer(&container).await?,
+            Err(_) => {
+                let detail = format!("a request that had begun before SIGTERM: {why}");
+                Check::violated(IN_FLIGHT, detail, ANSWER)
+            }
+        };
+        self.finish(&container, "in-flight").await?;
+        Ok(check)
+    }
+
+    async fn ends_after_its_answer(&self, container: &Container) -> Result<Check> {
+        let grace = Duration::from_millis(self.limits.stop_deadline_ms);
         Ok(match self.until_ended(container, grace).await? {
-            Some(0) => Check::passed(name, "one begun before SIGTERM was answered, then exit code 0"),
-            Some(code) => Check::violated(name, format!("answered, then exit code {code}"), hint),
+            Some(0) => Check::passed(
+                IN_FLIGHT,
+                "one begun before SIGTERM was answered, then exit code 0",
+            ),
+            Some(code) => Check::violated(IN_FLIGHT, format!("answered, then exit code {code}"), ANSWER),
             None => Check::violated(
-                name,
+                IN_FLIGHT,
                 format!("answered, but still running after {} s", grace.as_secs()),
-                hint,
+                ANSWER,
             ),
         })
     }
 
-    /// Sends the first lines of a request, SIGTERM, and the last line: the answer as it came.
-    async fn told_midway(&self, container: &Container, live: &Live) -> Result<Result<String, String>> {
-        let broken = |error: std::io::Error| error.to_string();
-        let mut stream = match TcpStream::connect(("127.0.0.1", live.port)).await {
+    /// Sends the first lines of a request, SIGTERM, and the last line: whether a whole answer came. An engine that is
+    /// slow with the signal is no service that is slow with its answer.
+    async fn told_midway(
+        &self,
+        container: &Container,
+        live: &Live,
+        arriving: Duration,
+    ) -> Result<Result<(), String>> {
+        let grace = Duration::from_millis(self.limits.stop_deadline_ms);
+        let mut stream = match in_time(grace, begin_request(live.port)).await {
             Ok(stream) => stream,
-            Err(error) => return Ok(Err(broken(error))),
+            Err(why) => return Ok(Err(why)),
         };
-        if let Err(error) = stream
-            .write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\n")
-            .await
-        {
-            return Ok(Err(broken(error)));
-        }
-        tokio::time::sleep(ARRIVING).await;
+        tokio::time::sleep(arriving).await;
         self.engine.kill(container, "SIGTERM").await?;
         tokio::time::sleep(SIGNALLED).await;
-        let mut answer = Vec::new();
-        let done = async {
+        let answer = in_time(grace, async {
+            let mut answer = Vec::new();
             stream.write_all(b"Connection: close\r\n\r\n").await?;
-            stream.read_to_end(&mut answer).await
-        };
-        Ok(match done.await {
-            Ok(_) => Ok(String::from_utf8_lossy(&answer).into_owned()),
-            Err(error) => Err(broken(error)),
-        })
+            stream.read_to_end(&mut answer).await?;
+            Ok(answer)
+        });
+        Ok(answer
+            .await
+            .and_then(|answer| whole(&String::from_utf8_lossy(&answer))))
     }
 
     /// Its exit code, once it has ended; `None` where it still runs in the end.
@@ -113,12 +130,44 @@ impl Boot<'_> {
             }
         };
         let after = self.json(&again.url("/version")).await.ok();
-        if before.is_none() || before != after {
-            let detail = "it lives again, but /version does not say the same as before";
+        let [before, after] = [&before, &after].map(|said| said.as_ref().map(|(_, body)| body));
+        if let Some(detail) = another(before, after) {
             return Ok(Check::violated(name, detail, hint));
         }
         Ok(Check::passed(name, "live again, the same version"))
     }
+}
+
+async fn begin_request(port: u16) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream
+        .write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\n")
+        .await?;
+    Ok(stream)
+}
+
+async fn in_time<T>(limit: Duration, work: impl Future<Output = std::io::Result<T>>) -> Result<T, String> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}
+
+/// What differs between two answers of `/version`, as far as they say who it is.
+fn another(before: Option<&Value>, after: Option<&Value>) -> Option<String> {
+    let Some(before) = before else {
+        return Some("/version gave no JSON before it was killed".to_owned());
+    };
+    let Some(after) = after else {
+        return Some("it lives again, but /version gives no JSON".to_owned());
+    };
+    let differing = ["version", "revision"]
+        .into_iter()
+        .find(|key| before[key] != after[key])?;
+    Some(format!(
+        "it lives again with {differing} {} instead of {}",
+        after[differing], before[differing]
+    ))
 }
 
 /// Whether an answer is a 200 with as many bytes as it says.
@@ -144,6 +193,34 @@ fn whole(answer: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_restarted_service_is_the_same_by_version_and_revision() {
+        let (one, other) = (
+            json!({"version": "1", "pid": 1}),
+            json!({"version": "1", "pid": 2}),
+        );
+        assert_eq!(another(Some(&one), Some(&other)), None);
+        let newer = json!({"version": "2"});
+        let told = another(Some(&one), Some(&newer)).unwrap();
+        assert!(told.contains("version \"2\" instead of \"1\""), "{told}");
+        assert!(
+            another(None, Some(&one))
+                .unwrap()
+                .contains("before it was killed")
+        );
+        assert!(another(Some(&one), None).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_does_not_come_has_an_end_and_a_word() {
+        let never = in_time(
+            Duration::from_millis(5),
+            std::future::pending::<std::io::Result<()>>(),
+        );
+        assert_eq!(never.await, Err("no answer in time".to_owned()));
+    }
 
     #[test]
     fn an_answer_is_whole_with_all_that_it_promised() {

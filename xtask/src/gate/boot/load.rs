@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use serde_json::json;
 
 use super::serve::Live;
@@ -17,11 +17,13 @@ const AT_A_TIME: usize = 16;
 const PATHS: [&str; 3] = ["/live", "/version", "/metrics"];
 /// Descriptors that a service may hold more of after the burst than before it: an event queue, a pool's first.
 const DESCRIPTORS_GAINED: u64 = 8;
+/// How long the whole burst may take: some hundred times what a service needs for it.
+const LIMIT: Duration = Duration::from_secs(60);
 /// How long connections may take to close after the burst.
 const CLOSING: Duration = Duration::from_secs(3);
 
 impl Boot<'_> {
-    /// Measures before, under and after a burst of requests.
+    /// Measures before a burst of requests and right after it.
     pub(super) async fn load(&self, container: &Container, live: &Live, found: &mut Found) -> Result<()> {
         let idle = self.engine.usage(container).await?;
         let begun = Instant::now();
@@ -83,11 +85,17 @@ async fn burst(live: &Live) -> Result<usize> {
             answer.bytes().await.ok().filter(|_| fine)
         }
     });
-    let answered = stream::iter(requests).buffer_unordered(AT_A_TIME);
-    Ok(answered
-        .filter(|answer| std::future::ready(answer.is_none()))
+    Ok(REQUESTS - fine(stream::iter(requests), LIMIT).await)
+}
+
+/// How many of some requests were answered within the limit; the rest is given up.
+async fn fine<T>(requests: impl Stream<Item: Future<Output = Option<T>>>, limit: Duration) -> usize {
+    requests
+        .buffer_unordered(AT_A_TIME)
+        .take_until(tokio::time::sleep(limit))
+        .filter(|answer| std::future::ready(answer.is_some()))
         .count()
-        .await)
+        .await
 }
 
 fn answers(failed: usize, took_ms: u64) -> Check {
@@ -98,8 +106,9 @@ fn answers(failed: usize, took_ms: u64) -> Check {
     Check::violated(
         "answers under load",
         format!(
-            "{failed} of {REQUESTS} requests to {} got no 200",
-            PATHS.join(", ")
+            "{failed} of {REQUESTS} requests to {} got no 200 within {} s",
+            PATHS.join(", "),
+            LIMIT.as_secs()
         ),
         "see the log: it must answer 16 requests at a time within its memory",
     )
@@ -151,6 +160,17 @@ mod tests {
     fn a_leak_is_more_than_a_few() {
         assert_eq!(descriptors(9, 17).outcome, Outcome::Passed);
         assert_eq!(descriptors(9, 18).outcome, Outcome::Violated);
+    }
+
+    #[tokio::test]
+    async fn a_service_that_stops_answering_holds_the_gate_for_a_while_only() {
+        let requests = stream::iter(0..100).map(|number| async move {
+            if number >= 30 {
+                std::future::pending::<()>().await;
+            }
+            (number % 3 > 0).then_some(())
+        });
+        assert_eq!(fine(requests, Duration::from_millis(20)).await, 20);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A service without any setting: it lives, answers, and ends when told; several times, for the figures.
 
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -41,8 +42,11 @@ impl Boot<'_> {
         };
         let begun = Instant::now();
         let container = self.engine.create(&spec).await?;
-        self.engine.start(&container).await?;
-        let live = self.until_live(&container, limit).await?.map(|port| Live {
+        let live = match self.engine.try_start(&container).await? {
+            Ok(()) => self.until_live(&container, limit).await?,
+            Err(why) => Err(why),
+        };
+        let live = live.map(|port| Live {
             port,
             first_answer_ms: begun.elapsed().as_millis() as u64,
         });
@@ -126,6 +130,8 @@ impl Boot<'_> {
         container: &Container,
         limit: Duration,
     ) -> Result<Result<u16, String>> {
+        // The status of the last answer; 0: none.
+        let status = AtomicU16::new(0);
         let ask = async || {
             let state = match self.engine.state(container).await {
                 Ok(state) => state,
@@ -143,6 +149,7 @@ impl Boot<'_> {
                 .send()
                 .await
                 .ok()?;
+            status.store(answer.status().as_u16(), Ordering::Relaxed);
             answer.status().is_success().then_some(Ok(Ok(port)))
         };
         let answered = match poll(Deadline::within(limit), POLL_EVERY, &ask).await {
@@ -152,8 +159,12 @@ impl Boot<'_> {
         };
         answered.unwrap_or_else(|| {
             let port = self.image.plan.service.port;
+            let last = match status.load(Ordering::Relaxed) {
+                0 => String::new(),
+                status => format!(", which answers {status}"),
+            };
             Ok(Err(format!(
-                "no 200 from /live on port {port} within {} s",
+                "no 200 from /live on port {port}{last} within {} s",
                 limit.as_secs()
             )))
         })
@@ -174,6 +185,17 @@ impl Boot<'_> {
 
     /// SIGTERM must end it with 0 in time.
     async fn ends_when_told(&self, container: &Container, found: &mut Found) -> Result<Check> {
+        let name = "ends on SIGTERM";
+        let before = self.engine.state(container).await?;
+        if !before.running {
+            let code = before.exit_code.unwrap_or(-1);
+            let detail = format!("had ended before it was told, with exit code {code}");
+            return Ok(Check::violated(
+                name,
+                detail,
+                "see the log: nothing but a signal may end it",
+            ));
+        }
         let begun = Instant::now();
         let grace = Duration::from_millis(self.limits.stop_deadline_ms);
         self.engine.stop(container, grace).await?;
@@ -181,14 +203,14 @@ impl Boot<'_> {
         found.figures.insert("stop_ms".into(), took_ms.into());
         let code = self.engine.state(container).await?.exit_code.unwrap_or(-1);
         Ok(match code {
-            0 => Check::passed("ends on SIGTERM", format!("exit code 0 after {took_ms} ms")),
+            0 => Check::passed(name, format!("exit code 0 after {took_ms} ms")),
             137 => Check::violated(
-                "ends on SIGTERM",
+                name,
                 format!("had to be killed after {} s", grace.as_secs()),
                 "handle SIGTERM: stop accepting, finish what is in flight, exit 0",
             ),
             other => Check::violated(
-                "ends on SIGTERM",
+                name,
                 format!("exit code {other} instead of 0"),
                 "exit 0 when told to end",
             ),

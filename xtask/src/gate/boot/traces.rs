@@ -63,7 +63,7 @@ impl Boot<'_> {
         let (mut said, ended) = self.told(missing, &canary, &[]).await?;
         let mut looked = "log, /ready and /metrics";
         if ended {
-            // It refused a form, by name: once more with those as plain addresses.
+            // It refused a form, by name: once more with those as plain addresses, or without them.
             let log = said.iter().map(|(_, text)| text.as_str()).collect::<String>();
             let refused: Vec<&str> = missing
                 .iter()
@@ -97,9 +97,9 @@ impl Boot<'_> {
         plain: &[&str],
     ) -> Result<(Vec<(&'static str, String)>, bool)> {
         let needs = &self.image.plan.service.needs;
-        let settings = missing.iter().map(|name| {
+        let settings = missing.iter().filter_map(|name| {
             let plain = plain.contains(&name.as_str());
-            format!("{name}={}", made_up(name, needs, canary, plain))
+            Some(format!("{name}={}", made_up(name, needs, canary, plain)?))
         });
         let purpose = if plain.is_empty() {
             "canary"
@@ -132,10 +132,10 @@ impl Boot<'_> {
 }
 
 /// A value for a setting by its name: an address at which nothing answers, with the canary as its password unless
-/// it must be `plain`; or the canary itself.
-fn made_up(name: &str, needs: &[String], canary: &str, plain: bool) -> String {
+/// it must be `plain`; or the canary itself, which has no plain form.
+fn made_up(name: &str, needs: &[String], canary: &str, plain: bool) -> Option<String> {
     if !["_URL", "_URI", "_DSN"].iter().any(|end| name.ends_with(end)) {
-        return canary.to_owned();
+        return (!plain).then(|| canary.to_owned());
     }
     let by_name = needs.iter().find(|store| name.starts_with(&store.to_uppercase()));
     let scheme = match by_name {
@@ -143,10 +143,10 @@ fn made_up(name: &str, needs: &[String], canary: &str, plain: bool) -> String {
         None if name.starts_with("DATABASE") || name.starts_with("DB") => "postgres",
         None => "http",
     };
-    match plain {
+    Some(match plain {
         true => format!("{scheme}://127.0.0.1:1"),
         false => format!("{scheme}://user:{canary}@127.0.0.1:1/0"),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -156,11 +156,17 @@ mod tests {
     #[test]
     fn a_setting_gets_a_value_of_its_form() {
         let needs = ["postgres".to_owned(), "redis".to_owned()];
-        let made = |name| made_up(name, &needs, "k", false);
+        let made = |name| made_up(name, &needs, "k", false).unwrap();
         assert_eq!(made("JWT_SECRET"), "k");
         assert_eq!(made("REDIS_URL"), "redis://user:k@127.0.0.1:1/0");
         assert_eq!(made("DATABASE_URL"), "postgres://user:k@127.0.0.1:1/0");
         assert_eq!(made("MCP_URL"), "http://user:k@127.0.0.1:1/0");
-        assert_eq!(made_up("MCP_URL", &needs, "k", true), "http://127.0.0.1:1");
+        let plain = |name| made_up(name, &needs, "k", true);
+        assert_eq!(plain("MCP_URL").as_deref(), Some("http://127.0.0.1:1"));
+        assert_eq!(
+            plain("ADMIN_PORT"),
+            None,
+            "a number is refused in any made-up form"
+        );
     }
 }

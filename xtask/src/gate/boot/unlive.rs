@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use tokio::net::TcpStream;
 
 use super::{Boot, Started};
 use crate::engine::{Constraint, Container, ContainerSpec};
+use crate::exit::Failure;
 use crate::process::last_lines;
 use crate::verdict::Check;
 
@@ -28,13 +30,33 @@ const TRIALS: [(&str, &[Constraint], i64); 6] = [
     ),
 ];
 
+/// A port that is open on 127.0.0.1 inside its container; `own`: on its network's address too.
+#[derive(Debug, PartialEq, Eq)]
+struct Open {
+    own: bool,
+}
+
+/// Reads what a probe said of 127.0.0.1 and of the own address.
+fn told(said: &str, targets: &[String; 2]) -> Option<Open> {
+    let [local, own] = targets.each_ref().map(|target| {
+        let mut words = said.lines().map(|line| line.split_whitespace());
+        words.any(|mut words| words.next() == Some("open") && words.next() == Some(target))
+    });
+    (local || own).then_some(Open { own })
+}
+
 impl Boot<'_> {
     /// The check on a service that never answered: what became of it, and what it lacked.
     pub(super) async fn never_live(&self, container: &Container, why: &str) -> Result<Check> {
-        let lacked = if self.answers_inside(container).await {
-            Some("listens on 127.0.0.1 only: it answers inside its container".to_owned())
-        } else {
-            self.needs().await?
+        let lacked = match self.open_inside(container).await {
+            Some(Open { own: false }) => {
+                Some("listens on 127.0.0.1 only: it answers inside its container".to_owned())
+            }
+            Some(Open { own: true }) => {
+                self.reached(container).await?;
+                self.needs().await?
+            }
+            None => self.needs().await?,
         };
         let log = self.engine.logs(container).await.unwrap_or_default();
         let lacked = lacked.map_or(String::new(), |lacked| format!("{lacked}; "));
@@ -46,21 +68,33 @@ impl Boot<'_> {
         ))
     }
 
-    /// Whether its own `probe` finds the port open from inside, where nothing outside does.
-    async fn answers_inside(&self, container: &Container) -> bool {
-        let Ok(state) = self.engine.state(container).await else {
-            return false;
-        };
+    /// What its own `probe` finds from inside; `None` where the port is not open there, or nothing can be told.
+    async fn open_inside(&self, container: &Container) -> Option<Open> {
+        let state = self.engine.state(container).await.ok()?;
         if !state.running {
-            return false;
+            return None;
         }
-        let target = format!("tcp://127.0.0.1:{}", self.image.plan.service.port);
-        let command = [state.program.as_str(), "probe", "--timeout-ms", "1000", &target];
-        let said = self
-            .engine
-            .exec(container, command.map(str::to_owned).to_vec())
-            .await;
-        said.is_ok_and(|said| said.starts_with("open "))
+        let (_, own) = state.addresses.first()?;
+        let port = self.image.plan.service.port;
+        let targets = [format!("tcp://127.0.0.1:{port}"), format!("tcp://{own}:{port}")];
+        let command = [&state.program, "probe", "--timeout-ms", "1000"].map(str::to_owned);
+        let command = command.into_iter().chain(targets.clone()).collect();
+        let said = self.engine.exec(container, command).await.ok()?;
+        told(&said, &targets)
+    }
+
+    /// Whether the port that the engine publishes is this machine's at all.
+    async fn reached(&self, container: &Container) -> Result<()> {
+        let port = self.engine.state(container).await?.host_port;
+        let connecting = TcpStream::connect(("127.0.0.1", port.unwrap_or_default()));
+        match tokio::time::timeout(TRIAL, connecting).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Failure::undecided(
+                "the service listens, but the port that the engine publishes on its 127.0.0.1 cannot be reached from here",
+                "run on the engine's machine, in its network: the boot gate asks services from outside",
+            )
+            .into()),
+        }
     }
 
     /// The first constraint that it lives without.
@@ -79,5 +113,22 @@ impl Boot<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_listens_on_its_own_address_or_on_the_local_one_alone() {
+        let targets = ["tcp://127.0.0.1:8000", "tcp://172.17.0.2:8000"].map(str::to_owned);
+        let told = |said: &str| told(said, &targets);
+        let both = "open tcp://127.0.0.1:8000 1ms\nopen tcp://172.17.0.2:8000 1ms\n";
+        assert_eq!(told(both), Some(Open { own: true }));
+        let local = "open tcp://127.0.0.1:8000 1ms\nrefused tcp://172.17.0.2:8000\n";
+        assert_eq!(told(local), Some(Open { own: false }));
+        assert_eq!(told("refused tcp://127.0.0.1:8000\n"), None);
+        assert_eq!(told("open tcp://127.0.0.1:80 1ms\n"), None);
     }
 }

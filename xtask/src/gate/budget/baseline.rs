@@ -35,6 +35,15 @@ fn wasted_bytes_max() -> u64 {
     262_144
 }
 
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            allowed_growth_percent: 5.0,
+            wasted_bytes_max: wasted_bytes_max(),
+        }
+    }
+}
+
 /// What sizes are compared with in one run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Baseline {
@@ -51,10 +60,11 @@ impl Baseline {
     /// # Errors
     /// Exit 2: a file that is malformed, or a baseline that speaks of an image that no service has.
     pub fn read(root: &Path, catalogue: &Catalogue, origin: Origin, accepting: bool) -> Result<Self> {
-        let policy =
-            std::fs::read_to_string(root.join(POLICY)).map_err(|error| wrong(POLICY, &error.to_string()))?;
-        let policy: Policy =
-            toml::from_str(&policy).map_err(|error| wrong(POLICY, error.to_string().trim()))?;
+        let policy = match std::fs::read_to_string(root.join(POLICY)) {
+            Ok(text) => toml::from_str(&text).map_err(|error| wrong(POLICY, error.to_string().trim()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Policy::default(),
+            Err(error) => return Err(wrong(POLICY, &error.to_string())),
+        };
         let percent = policy.allowed_growth_percent;
         if !percent.is_finite() || percent < 0.0 {
             let why = format!("allowed_growth_percent: {percent} is no number from 0 on");
@@ -147,7 +157,9 @@ impl Baseline {
 fn wrong(file: &str, why: &str) -> anyhow::Error {
     let hint = match file {
         FILE => "delete reports/baseline.json, and let `cargo xtask budget --accept` write it anew",
-        _ => "the keys are described in the file that is shipped",
+        _ => {
+            "its keys are allowed_growth_percent and wasted_bytes_max; without the file they are 5 and 262144"
+        }
     };
     Failure::usage(format!("{file}: {why}"), hint).into()
 }

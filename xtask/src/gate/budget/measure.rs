@@ -30,18 +30,22 @@ impl Look {
         let program = configuration.config.entrypoint.iter().flatten().next();
         let mut contents = vec![Vec::new(); layers.len()];
         let mut unpacked = vec![0; layers.len()];
-        let mut binary = None;
+        // The archive's order is not the layers'.
+        let mut programs: Vec<Option<Vec<u8>>> = vec![None; layers.len()];
         archive::unpack_each(&self.archive, &layers, |places, layer| {
             let mut layer = Counted { layer, bytes: 0 };
-            let content = files::read(&mut layer, program.map(String::as_str), &mut binary)?;
+            let mut kept = None;
+            let content = files::read(&mut layer, program.map(String::as_str), &mut kept)?;
             // A tar's padding is of the layer too.
             std::io::copy(&mut layer, &mut std::io::sink())?;
             for place in places {
                 contents[*place] = content.clone();
                 unpacked[*place] = layer.bytes;
+                programs[*place].clone_from(&kept);
             }
             Ok(())
         })?;
+        let shown = programs.into_iter().flatten().next_back();
         let steps = steps(&configuration, &self.own_words, layers.len());
         let parts = layers.iter().zip(&unpacked).zip(steps);
         let parts = parts.map(|((layer, unpacked_bytes), (from, created_by))| LayerPart {
@@ -56,7 +60,7 @@ impl Look {
             compressed_bytes: layers.iter().map(|layer| layer.size).sum(),
             layers: parts.collect(),
             binary: program
-                .zip(binary)
+                .zip(shown)
                 .map(|(path, bytes)| self.by_crate(path, &bytes)),
             ..Anatomy::default()
         };
@@ -137,11 +141,17 @@ mod tests {
         tar.into_inner().unwrap()
     }
 
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packer.write_all(bytes).unwrap();
+        packer.finish().unwrap()
+    }
+
     /// A base with a list and one layer of ours with the program.
     fn archive_with_a_gzip_and_a_plain_layer() -> tempfile::NamedTempFile {
-        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        packer.write_all(&layer("etc/list", &[7; 100_000])).unwrap();
-        let packed = packer.finish().unwrap();
+        // In two members, as some builders pack: the first ends where a header would begin.
+        let (head, tail) = (layer("etc/list", &[7; 100_000]), 512 + 100_352);
+        let packed = [gzip(&head[..tail]), gzip(&head[tail..])].concat();
         let program = layer("app", &[1; 500]);
         let manifest = serde_json::json!({ "config": { "digest": "sha256:cc" }, "layers": [
             { "digest": "sha256:aa", "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": packed.len() },
@@ -196,6 +206,30 @@ mod tests {
         let binary = anatomy.binary.unwrap();
         assert_eq!((binary.path.as_str(), binary.unattributed_bytes), ("/app", 500));
         assert_eq!(binary.crates_absent.as_deref(), Some("no twin"));
+    }
+
+    #[test]
+    fn the_program_is_the_one_that_shows() {
+        let (hidden, shown) = (layer("app", &[1; 300]), layer("app", &[2; 500]));
+        let named = |digest: &str, bytes: &[u8]| {
+            serde_json::json!({ "digest": digest, "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                "size": bytes.len() })
+        };
+        let manifest = serde_json::json!({ "config": { "digest": "sha256:cc" },
+            "layers": [named("sha256:aa", &hidden), named("sha256:bb", &shown)] });
+        let mut tar = tar::Builder::new(Vec::new());
+        add(&mut tar, "blobs/sha256/bb", &shown);
+        add(&mut tar, "blobs/sha256/aa", &hidden);
+        add(
+            &mut tar,
+            "blobs/sha256/cc",
+            br#"{"config": {"Entrypoint": ["/app"]}}"#,
+        );
+        add(&mut tar, "blobs/sha256/mm", manifest.to_string().as_bytes());
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&tar.into_inner().unwrap()).unwrap();
+        let anatomy = measure(file.path(), "sha256:mm").unwrap();
+        assert_eq!(anatomy.binary.unwrap().size_bytes, 500);
     }
 
     #[test]

@@ -120,11 +120,10 @@ fn no_syntax_line(text: &str, at: &impl Fn(usize) -> String) -> Check {
 }
 
 fn pinned_bases(stages: &[Stage], at: &impl Fn(usize) -> String) -> Check {
-    let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
-    let floating = stages.iter().find(|stage| {
-        stage.base != "scratch" && !names.contains(&stage.base.as_str()) && !stage.base.contains("@sha256:")
-    });
-    match floating {
+    let bases = stages
+        .iter()
+        .map(|stage| (stage.base.as_str(), stage.name.as_str()));
+    match floating(bases).map(|place| &stages[place]) {
         Some(stage) => Check::violated(
             "floating base",
             format!("{}: FROM {} has no digest", at(stage.line), stage.base),
@@ -132,6 +131,19 @@ fn pinned_bases(stages: &[Stage], at: &impl Fn(usize) -> String) -> Check {
         ),
         None => Check::passed("pinned bases", "every base by tag and digest"),
     }
+}
+
+/// Of stages as (base, name), in their order: the first whose base is neither pinned by digest, nor nothing, nor a
+/// stage above it.
+pub fn floating<'a>(stages: impl Iterator<Item = (&'a str, &'a str)>) -> Option<usize> {
+    let mut names: Vec<String> = Vec::new();
+    for (place, (base, name)) in stages.enumerate() {
+        if base != "scratch" && !base.contains("@sha256:") && !names.contains(&base.to_lowercase()) {
+            return Some(place);
+        }
+        names.extend((!name.is_empty()).then(|| name.to_lowercase()));
+    }
+    None
 }
 
 fn targets(stages: &[Stage], path: &Path) -> Check {
@@ -173,7 +185,7 @@ fn last_stage(stages: &[Stage], at: &impl Fn(usize) -> String) -> Check {
                 "add `USER 65532:65532`",
             );
         }
-        Some(user) if matches!(user.rest.split(':').next(), Some("root" | "0")) => {
+        Some(user) if is_root(&user.rest) => {
             return Check::violated(
                 "root user",
                 format!("{}: USER {}", at(user.line), user.rest),
@@ -202,6 +214,12 @@ fn last_stage(stages: &[Stage], at: &impl Fn(usize) -> String) -> Check {
             "ENTRYPOINT [\"/<binary>\"]: a shell would swallow SIGTERM",
         ),
     }
+}
+
+/// Whether a USER is root by itself; `00` is 0 too.
+pub fn is_root(user: &str) -> bool {
+    let name = user.split(':').next().unwrap_or_default().trim();
+    matches!(name, "" | "root") || name.parse::<i64>() == Ok(0)
 }
 
 fn no_remote_add(stages: &[Stage], at: &impl Fn(usize) -> String) -> Check {
@@ -238,6 +256,7 @@ mod tests {
         assert!(violations(GOOD).is_empty(), "{:?}", violations(GOOD));
         assert_eq!(violations(&GOOD.replace("USER 65532:65532\n", "")), ["root user"]);
         assert_eq!(violations(&GOOD.replace("65532:65532", "root")), ["root user"]);
+        assert_eq!(violations(&GOOD.replace("65532:65532", "00")), ["root user"]);
         assert_eq!(violations(&GOOD.replace("@sha256:bb", "")), ["floating base"]);
         assert_eq!(
             violations(&GOOD.replace("HEALTHCHECK CMD", "# HEALTHCHECK CMD")),
@@ -257,6 +276,15 @@ mod tests {
             ["syntax line"]
         );
         assert_eq!(violations("# nothing\n"), ["dockerfile"]);
+    }
+
+    #[test]
+    fn a_base_is_a_stage_only_below_it() {
+        for from in ["FROM debian AS debian", "FROM late AS early", "FROM debian"] {
+            let text = format!("{from}\n{}", GOOD.replace("AS build", "AS late"));
+            let text = text.replace("FROM build", "FROM Late");
+            assert_eq!(violations(&text), ["floating base"], "{from}");
+        }
     }
 
     #[test]

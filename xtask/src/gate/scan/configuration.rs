@@ -57,7 +57,7 @@ pub fn judge(env: &[String], labels: &BTreeMap<String, String>) -> Check {
 }
 
 /// Why a value reads like a secret, if it does.
-fn secret(name: &str, value: &str) -> Option<&'static str> {
+pub fn secret(name: &str, value: &str) -> Option<&'static str> {
     let value = value.trim();
     if value.is_empty() {
         return None;

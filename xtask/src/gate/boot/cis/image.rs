@@ -1,25 +1,27 @@
 //! Section 4: what an image's configuration, its layers and its Dockerfile show.
 
 use std::io::Read;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
 use super::Finding;
 use crate::archive;
 use crate::gate::boot::{Boot, non_root};
-use crate::gate::lint::logical_lines;
+use crate::gate::lint::{floating, is_root, logical_lines};
+use crate::gate::scan::configuration::secret;
 use crate::verdict::Outcome;
 
 /// Programs that a service's image has no use for.
 const UNNECESSARY: [&str; 12] = [
     "apk", "apt", "apt-get", "bash", "busybox", "curl", "dash", "dpkg", "microdnf", "rpm", "sh", "wget",
 ];
-/// What in a name says that its value is a secret.
-const SECRET: [&str; 5] = ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "API_KEY"];
 
 /// What section 4 is judged by.
 pub(super) struct Evidence {
     user: String,
+    /// The text of the image's `/etc/passwd`.
+    passwd: String,
     env: Vec<String>,
     healthcheck: bool,
     /// Instructions of the Dockerfile, continuation lines joined.
@@ -32,24 +34,22 @@ impl Evidence {
     pub async fn gather(boot: &Boot<'_>) -> Result<Self> {
         let image = boot.image;
         let (archive, digest) = (image.export(boot.engine).await?.clone(), image.digest.clone());
-        let programs = tokio::task::spawn_blocking(move || {
-            let mut programs = Vec::new();
-            archive::unpack(&archive, &archive::layers(&archive, &digest)?, |layer| {
-                executables(layer, &mut programs)
-            })?;
-            anyhow::Ok(programs)
-        });
+        let contents = tokio::task::spawn_blocking(move || Contents::read(&archive, &digest)).await??;
         Ok(Evidence {
             user: image.user.clone(),
+            passwd: contents.passwd.map(|(_, text)| text).unwrap_or_default(),
             env: image.env.clone(),
             healthcheck: boot.engine.has_healthcheck(&image.digest).await?,
             instructions: logical_lines(&super::dockerfile(boot)?),
-            programs: programs.await??,
+            programs: contents.programs,
         })
     }
 
     pub fn judge(&self, item: &str) -> Finding {
         match item {
+            "4.1" if named_root(&self.user, &self.passwd) => {
+                Finding::Breaks(format!("user {} is 0 in its /etc/passwd", self.user))
+            }
             "4.1" => {
                 let check = non_root(&self.user);
                 Finding::of(check.outcome == Outcome::Passed, check.detail)
@@ -84,27 +84,21 @@ impl Evidence {
         })
     }
 
-    /// The base of what ships must be pinned by digest, or be nothing, or be a stage of this file.
+    /// Every base must be pinned by digest, or be nothing, or be a stage above.
     fn base(&self) -> Finding {
-        let froms: Vec<(usize, &str)> = self
+        let froms = self
             .words()
-            .filter(|(_, word, _)| word.eq_ignore_ascii_case("FROM"))
-            .map(|(line, _, rest)| (line, rest))
+            .filter(|(_, word, _)| word.eq_ignore_ascii_case("FROM"));
+        let stages: Vec<(usize, &str, &str)> = froms
+            .map(|(line, _, rest)| {
+                let mut words = rest.split_whitespace().filter(|word| !word.starts_with("--"));
+                let base = words.next().unwrap_or_default();
+                // `AS name`
+                (line, base, words.nth(1).unwrap_or_default())
+            })
             .collect();
-        let stage = |from: &str| from.split_whitespace().last().unwrap_or_default().to_owned();
-        let names: Vec<String> = froms.iter().map(|(_, from)| stage(from)).collect();
-        let base = |from: &str| {
-            from.split_whitespace()
-                .find(|word| !word.starts_with("--"))
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let floating = froms.iter().find(|(_, from)| {
-            let base = base(from);
-            base != "scratch" && !base.contains("@sha256:") && !names.contains(&base)
-        });
-        match floating {
-            Some((line, from)) => Finding::Breaks(format!("line {line}: {} has no digest", base(from))),
+        match floating(stages.iter().map(|(_, base, name)| (*base, *name))).map(|place| stages[place]) {
+            Some((line, base, _)) => Finding::Breaks(format!("line {line}: {base} has no digest")),
             None => Finding::Follows("every base is pinned by digest".into()),
         }
     }
@@ -148,38 +142,84 @@ impl Evidence {
         }
     }
 
-    /// A value in the Dockerfile or in the configuration whose name says that it is a secret; never the value.
+    /// A value in the Dockerfile or in the configuration that reads like a secret, as the scan gate sees it; never
+    /// the value.
     fn secrets(&self) -> Finding {
-        let set = self
-            .words()
-            .filter(|(_, word, _)| word.eq_ignore_ascii_case("ENV") || word.eq_ignore_ascii_case("ARG"));
-        let set = set.flat_map(|(_, _, rest)| rest.split_whitespace());
-        let named = set.chain(self.env.iter().map(String::as_str)).find_map(|pair| {
-            let (name, value) = pair.split_once('=')?;
-            let secret =
-                SECRET.iter().any(|word| name.to_uppercase().contains(word)) && !name.ends_with("_FILE");
-            (secret && !value.trim_matches('"').is_empty()).then_some(name)
-        });
-        match named {
-            Some(name) => Finding::Breaks(format!("{name} has a value")),
-            None => Finding::Follows("no ENV or ARG with a secret's name has a value".into()),
+        let mut set: Vec<(&str, &str)> = Vec::new();
+        for (_, word, rest) in self.words() {
+            if word.eq_ignore_ascii_case("ENV") || word.eq_ignore_ascii_case("ARG") {
+                set.extend(pairs(rest));
+            }
+        }
+        set.extend(self.env.iter().filter_map(|pair| pair.split_once('=')));
+        let found = set
+            .into_iter()
+            .find_map(|(name, value)| Some((name, secret(name, value.trim_matches(['"', '\'']))?)));
+        match found {
+            Some((name, why)) => Finding::Breaks(format!("{name} holds {why}")),
+            None => Finding::Follows("no ENV or ARG holds what reads like a secret".into()),
         }
     }
 }
 
-fn executables(layer: &mut dyn Read, programs: &mut Vec<(String, u32)>) -> Result<()> {
-    for entry in tar::Archive::new(layer).entries()? {
-        let entry = entry.context("a layer is cut off")?;
-        let mode = entry.header().mode()?;
-        let kind = entry.header().entry_type();
-        let link = kind.is_symlink();
-        if link || (kind.is_file() || kind.is_hard_link()) && mode & 0o111 != 0 {
-            // A link's own mode says nothing.
-            let mode = if link { 0 } else { mode };
-            programs.push((entry.path()?.display().to_string(), mode));
-        }
+/// What an ENV or ARG sets: `name=value ...`, or the old `name value`.
+fn pairs(rest: &str) -> Vec<(&str, &str)> {
+    match rest.split_once(char::is_whitespace) {
+        Some((name, value)) if !name.contains('=') => vec![(name, value.trim())],
+        _ => rest
+            .split_whitespace()
+            .filter_map(|pair| pair.split_once('='))
+            .collect(),
     }
-    Ok(())
+}
+
+/// What of an image's layers section 4 is judged by.
+#[derive(Default)]
+struct Contents {
+    programs: Vec<(String, u32)>,
+    /// The text of `/etc/passwd`, with the place of the layer that has it.
+    passwd: Option<(usize, String)>,
+}
+
+impl Contents {
+    fn read(archive: &Path, digest: &str) -> Result<Self> {
+        let mut contents = Contents::default();
+        let layers = archive::layers(archive, digest)?;
+        archive::unpack_each(archive, &layers, |places, layer| {
+            contents.add(places.iter().copied().max().unwrap_or_default(), layer)
+        })?;
+        Ok(contents)
+    }
+
+    fn add(&mut self, place: usize, layer: &mut dyn Read) -> Result<()> {
+        for entry in tar::Archive::new(layer).entries()? {
+            let mut entry = entry.context("a layer is cut off")?;
+            let path = entry.path()?.display().to_string();
+            let mode = entry.header().mode()?;
+            let kind = entry.header().entry_type();
+            let link = kind.is_symlink();
+            if kind.is_file() && path.trim_start_matches("./") == "etc/passwd" {
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes)?;
+                // The archive's order is not the layers'.
+                if self.passwd.as_ref().is_none_or(|(known, _)| *known <= place) {
+                    self.passwd = Some((place, String::from_utf8_lossy(&bytes).into_owned()));
+                }
+            }
+            if link || (kind.is_file() || kind.is_hard_link()) && mode & 0o111 != 0 {
+                // A link's own mode says nothing.
+                self.programs.push((path, if link { 0 } else { mode }));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an image's own list of users gives a name the number of root.
+fn named_root(user: &str, passwd: &str) -> bool {
+    let name = user.split(':').next().unwrap_or_default();
+    let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    users.any(|fields| matches!(fields[..], [known, _, number, ..] if known == name && is_root(number)))
 }
 
 #[cfg(test)]
@@ -192,6 +232,7 @@ mod tests {
     fn evidence(dockerfile: &str) -> Evidence {
         Evidence {
             user: "65532".into(),
+            passwd: "root:x:0:0::/:\napp:x:7:7::/:\ntoor:x:0:0::/:\n".into(),
             env: vec!["PATH=/bin".into()],
             healthcheck: true,
             instructions: logical_lines(dockerfile),
@@ -212,22 +253,28 @@ mod tests {
             assert_eq!(found, [&item]);
         };
         broken("4.2", evidence(&GOOD.replace("@sha256:aa", "")));
+        broken("4.2", evidence(&format!("FROM debian\n{GOOD}")));
+        broken("4.2", evidence(&format!("FROM debian AS debian\n{GOOD}")));
         broken("4.7", evidence(&format!("{GOOD}RUN apt-get update\n")));
         broken("4.9", evidence(&format!("{GOOD}ADD x.tar /x\n")));
         broken("4.10", evidence(&format!("{GOOD}ARG API_TOKEN=abc\n")));
+        broken("4.10", evidence(&format!("{GOOD}ENV API_TOKEN abc\n")));
+        broken("4.10", evidence(&format!("{GOOD}ENV A=b URL=postgres://u:p@h\n")));
         let with = |programs: Vec<(String, u32)>| Evidence {
             programs,
             ..evidence(GOOD)
         };
         broken("4.3", with(vec![("bin/sh".into(), 0o755)]));
         broken("4.8", with(vec![("usr/bin/x".into(), 0o4755)]));
-        broken(
-            "4.1",
-            Evidence {
-                user: "0".into(),
-                ..evidence(GOOD)
-            },
-        );
+        for user in ["0", "toor"] {
+            broken(
+                "4.1",
+                Evidence {
+                    user: user.into(),
+                    ..evidence(GOOD)
+                },
+            );
+        }
         broken(
             "4.6",
             Evidence {
@@ -238,9 +285,29 @@ mod tests {
     }
 
     #[test]
+    fn the_list_of_users_is_the_topmost_layers() {
+        let layer = |text: &str| {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            let mut tar = tar::Builder::new(Vec::new());
+            tar.append_data(&mut header, "etc/passwd", text.as_bytes())
+                .unwrap();
+            tar.into_inner().unwrap()
+        };
+        let mut contents = Contents::default();
+        for (place, text) in [(1, "upper"), (0, "lower")] {
+            contents.add(place, &mut layer(text).as_slice()).unwrap();
+        }
+        assert_eq!(contents.passwd, Some((1, "upper".to_owned())));
+    }
+
+    #[test]
     fn a_secret_may_be_named_but_not_given() {
         assert!(!breaks(
-            &evidence(&format!("{GOOD}ARG API_TOKEN\nENV SECRET_FILE=/run/x\n")),
+            &evidence(&format!(
+                "{GOOD}ARG API_TOKEN\nENV SECRET_FILE=/run/x TOKEN_TTL=3600\n"
+            )),
             "4.10"
         ));
     }

@@ -41,7 +41,7 @@ impl Evidence<'_> {
             }),
             "5.9" => self.needed_port(),
             "5.10" => self.not_the_hosts("network_mode"),
-            "5.11" => self.limit("mem_limit"),
+            "5.11" => self.limit("mem_limit", "memory"),
             "5.12" => self.cpu(),
             "5.13" => Finding::of(self.entry["read_only"] == true, self.shown("read_only")),
             "5.14" => self.ports("publishes on every interface", |port| {
@@ -60,7 +60,7 @@ impl Evidence<'_> {
             "5.26" => self.no_new_privileges(),
             "5.27" => self.health(),
             "5.28" => Finding::NotApplicable("the deployer's: which version is pulled when"),
-            "5.29" => self.limit("pids_limit"),
+            "5.29" => self.limit("pids_limit", "pids"),
             "5.30" => self.own_network(),
             "5.31" => self.not_the_hosts("userns_mode"),
             _ => self.no_mount("Docker socket", |source| source.ends_with("docker.sock")),
@@ -93,19 +93,38 @@ impl Evidence<'_> {
         Finding::of(self.entry[key] != "host", self.shown(key))
     }
 
-    /// A limit that is set, and is none that means "no limit".
-    fn limit(&self, key: &str) -> Finding {
-        Finding::of(
-            number(&self.entry[key]).is_some_and(|limit| limit > 0),
-            self.shown(key),
-        )
+    /// A limit as compose takes it from `deploy`, which holds without a swarm too.
+    fn deployed(&self, key: &str) -> &Value {
+        &self.entry["deploy"]["resources"]["limits"][key]
+    }
+
+    /// A limit that is set, under either name, and is none that means "no limit".
+    fn limit(&self, key: &str, deployed: &str) -> Finding {
+        let limits = |value: &Value| number(value).is_some_and(|limit| limit > 0);
+        if self.entry[key].is_null() && limits(self.deployed(deployed)) {
+            return Finding::Follows(format!(
+                "deploy.resources.limits.{deployed}: {}",
+                self.deployed(deployed)
+            ));
+        }
+        Finding::of(limits(&self.entry[key]), self.shown(key))
     }
 
     fn cpu(&self) -> Finding {
-        let set = |key: &&&str| self.entry[**key].as_f64().is_some_and(|value| value > 0.0);
+        let amount = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
+        let set = |value: &Value| amount(value).is_some_and(|value| value > 0.0);
         let keys = ["cpus", "cpu_shares", "cpu_quota"];
-        let first = keys.iter().find(set);
-        Finding::of(first.is_some(), self.shown(first.copied().unwrap_or("cpus")))
+        match keys.iter().find(|key| set(&self.entry[**key])) {
+            Some(key) => Finding::Follows(self.shown(key)),
+            None => Finding::of(
+                set(self.deployed("cpus")),
+                format!(
+                    "{}, deploy.resources.limits.cpus: {}",
+                    self.shown("cpus"),
+                    self.deployed("cpus")
+                ),
+            ),
+        }
     }
 
     fn protection(&self, name: &str, absent: &'static str) -> Finding {
@@ -127,7 +146,11 @@ impl Evidence<'_> {
     }
 
     fn capabilities(&self) -> Finding {
-        let dropped = self.list("cap_drop").any(|capability| capability == "ALL");
+        let dropped = self.list("cap_drop").any(|capability| {
+            capability
+                .as_str()
+                .is_some_and(|name| name.eq_ignore_ascii_case("ALL"))
+        });
         let added = self.list("cap_add").next().is_some();
         Finding::of(
             dropped && !added,
@@ -330,6 +353,14 @@ mod tests {
             assert_eq!(broken(&entry, &[]), [item], "{key}");
         }
         assert_eq!(broken(&good(), &[("usr/sbin/sshd".into(), 0o755)]), ["5.7"]);
+        let mut entry = good();
+        for key in ["mem_limit", "cpus", "pids_limit"] {
+            entry[key] = json!(null);
+        }
+        let limits = json!({"memory": "134217728", "cpus": "0.50", "pids": 256});
+        entry["deploy"] = json!({"resources": {"limits": limits}});
+        entry["cap_drop"] = json!(["all"]);
+        assert!(broken(&entry, &[]).is_empty(), "{:?}", broken(&entry, &[]));
         let mut entry = good();
         entry["volumes"] = json!([{"source": "/run/docker.sock"}]);
         assert_eq!(broken(&entry, &[]), ["5.32"]);
