@@ -144,6 +144,13 @@ impl Scanner {
         subject
     }
 
+    /// Whether what the database does not know counts: it is of a time that was, within policy's age.
+    fn has_fresh_database(&self, now: jiff::Timestamp) -> bool {
+        let most = i64::from(self.policy.database_max_age_days);
+        let age = self.database.as_ref().map(|database| database.age_days(now));
+        age.is_some_and(|age| (0..=most).contains(&age))
+    }
+
     /// Whether an earlier run's findings about this image can be judged without another scan.
     pub fn knows(&self, context: &Context, image: &Built) -> bool {
         evidence::find::<Seen>(context, &self.subject(context, image)).is_some()
@@ -194,11 +201,15 @@ async fn judge(context: &Context, scanner: &Scanner, image: &Built, seen: &Seen)
         findings::misconfigurations(&seen.report, &scanner.policy),
     ];
     checks.extend(dependencies.judge(context, service, &scanner.policy).await);
-    let reason = format!("{} crates, nothing found", service.crates.len());
+    let findings = origins.findings(&found, &seen.report, &seen.odd_files);
+    let words = match findings.len() {
+        0 => "nothing found".to_owned(),
+        count => format!("{count} found, none that fails"),
+    };
+    let reason = format!("{} crates, {words}", service.crates.len());
     let mut record = Record::from_checks(&service.name, Gate::Scan, checks, reason)
         .figure("crates_seen", seen.crates.len())
         .figure("crates_expected", service.crates.len());
-    let findings = origins.findings(&found, &seen.report, &seen.odd_files);
     if !findings.is_empty() {
         record = record.figure("findings", serde_json::json!(findings));
     }
@@ -216,15 +227,16 @@ fn day(now: jiff::Timestamp) -> jiff::civil::Date {
 }
 
 /// Adds exceptions and statements that no image needed to the verdicts that they concern: all of them. To be asked
-/// once every image of the checkout was scanned with a database; until then nobody knows. Returns what changed.
+/// once every image of the checkout was scanned with a fresh database; until then nobody knows. Returns what changed.
 pub fn unused_exceptions(scanner: &Scanner, records: &mut [Record]) -> bool {
+    let now = jiff::Timestamp::now();
     let asked = |record: &Record| record.figures.contains_key("database_sha256");
-    if scanner.database.is_none() || !records.iter().all(asked) {
+    if !scanner.has_fresh_database(now) || !records.iter().all(asked) {
         return false;
     }
     let unused: Vec<Check> = scanner
         .exceptions
-        .unused(day(jiff::Timestamp::now()))
+        .unused(day(now))
         .into_iter()
         .chain(scanner.vex.unused())
         .collect();
@@ -257,5 +269,11 @@ mod tests {
             !unused_exceptions(&scanner, &mut records),
             "one image was not asked about"
         );
+        for days_old in [400, -2] {
+            let (mut scanner, mut records) = excused(1);
+            scanner.database = testing::scanner(Some(days_old), scanner.policy.database).database;
+            let changed = unused_exceptions(&scanner, &mut records);
+            assert!(!changed, "such a database knows nothing of what is new");
+        }
     }
 }
