@@ -82,11 +82,11 @@ impl Settings {
     }
 
     /// The folder of the database that will be asked, if there is one.
-    pub fn database_dir(&self) -> Option<PathBuf> {
+    pub fn database_dir(&self, context: &Context) -> Option<PathBuf> {
         match &self.named {
             Some(Ok(database)) => Some(database.dir.clone()),
             Some(Err(_)) => None,
-            None => crate::setup::database(),
+            None => crate::setup::database(context),
         }
     }
 }
@@ -100,15 +100,12 @@ impl Scanner {
         let trivy = crate::setup::trivy(context).ok_or_else(|| {
             Failure::undecided("there is no Trivy to scan with", "`cargo xtask setup` fetches it")
         })?;
+        // Nobody named the kept one: that it cannot be opened is no fault of the call.
         let kept = || {
-            crate::setup::database()
-                .map(|dir| Database::open(&dir, &context.cache))
-                .transpose()
+            let opened = Database::open(&crate::setup::database(context)?, &context.cache);
+            Some(opened.unwrap_or_else(|error| Err(format!("{error:#}"))))
         };
-        let opened = match settings.named.clone() {
-            Some(named) => Some(named),
-            None => kept()?,
-        };
+        let opened = settings.named.clone().or_else(kept);
         let (database, damage) = match opened {
             Some(Ok(database)) => (Some(database), None),
             Some(Err(damage)) => (None, Some(damage)),
