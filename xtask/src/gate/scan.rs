@@ -180,7 +180,7 @@ async fn judge(context: &Context, scanner: &Scanner, image: &Built, seen: &Seen)
     let now = jiff::Timestamp::now();
     let dependencies = &scanner.dependencies;
     let origins = dependencies
-        .origins(context, service, &scanner.policy, seen)
+        .origins(context, &image.plan, &scanner.policy, seen)
         .await;
     let product = vex::Image {
         name: &service.image,
