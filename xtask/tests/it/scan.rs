@@ -1,16 +1,12 @@
 //! The scan gate on real images with the real scanner: a real database, damaged ones, and stand-ins for scanners that
-//! fail. The binary carries a list of crates as cargo-auditable would write it.
+//! fail, as far as the selftest does not play it. The binary carries a list of crates as cargo-auditable would write it.
 
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use flate2::write::ZlibEncoder;
 use serde_json::{Value, json};
 
 use crate::bolt;
-use crate::checkout::{Checkout, Ended, Fixture, repository};
+use crate::checkout::{Checkout, Ended, Fixture, ended, repository};
 
 /// A crate of that name and version lies in the checkout, and in the binary's list.
 struct Vulnerable {
@@ -57,40 +53,10 @@ fn checkout(name: &str, depends_on: &Vulnerable) -> Checkout {
         {"name": name, "version": "0.1.0", "source": "local", "root": true, "dependencies": [1]},
         {"name": of, "version": version, "source": "local"},
     ]});
-    std::fs::copy(binary_with(name, &list), checkout.path("bin/fixture")).unwrap();
-    checkout.extend_binary(b"");
+    checkout.audit(&list);
     let built = checkout.run(&["build"]);
     assert_eq!(built.code, Some(0), "{}", built.said());
     checkout
-}
-
-/// The fixture service with a list of crates in it.
-fn binary_with(name: &str, list: &Value) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (packed, binary) = (folder.join(format!("{name}.zz")), folder.join(name));
-    let mut encoder = ZlibEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(list.to_string().as_bytes()).unwrap();
-    std::fs::write(&packed, encoder.finish().unwrap()).unwrap();
-    let rustc = Command::new("rustc")
-        .args(["--edition=2024", "-O", "-C", "strip=symbols", "--cfg", "crates"])
-        .args([
-            "-C",
-            "target-feature=+crt-static",
-            "--target",
-            "x86_64-unknown-linux-gnu",
-        ])
-        .arg(repository().join("xtask/tests/fixtures/service.rs"))
-        .env("CRATES", &packed)
-        .arg("-o")
-        .arg(&binary)
-        .output()
-        .unwrap();
-    assert!(
-        rustc.status.success(),
-        "{}",
-        String::from_utf8_lossy(&rustc.stderr)
-    );
-    binary
 }
 
 /// The committed database in a Trivy cache folder, so many days old.
@@ -129,15 +95,20 @@ const VEX: &str = r#"{"@context":"https://openvex.dev/ns/v0.2.0","@id":"https://
     "justification":"vulnerable_code_not_in_execute_path"}]}"#;
 
 #[test]
-fn a_vulnerable_crate_fails_until_a_statement_says_why_it_does_no_harm() {
+fn a_statement_is_shown_beside_what_it_lets_pass_and_a_faulty_one_is_refused() {
     let checkout = checkout("scan-vex", &SMALLVEC);
     let database = database(&checkout, 0);
-    let scan = || checkout.run(&["scan", "--vuln-db", &database]);
-    says(&scan(), 1, &["CVE-2021-25900", "smallvec 0.6.13"]);
-    assert_eq!(check(&checkout, "scan-vex", "crates")["outcome"], "passed");
-
+    let temporary = checkout.path("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    let scan = || {
+        let mut command = checkout.command(&["scan", "--vuln-db", &database]);
+        command.env("TMPDIR", &temporary);
+        ended(command.output().unwrap())
+    };
     checkout.write("docker/policy/openvex.json", VEX);
     says(&scan(), 0, &[]);
+    let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().flatten().collect();
+    assert!(left.is_empty(), "a scan leaves nothing: {left:?}");
     let passed = check(&checkout, "scan-vex", "vulnerabilities");
     let detail = passed["detail"].as_str().unwrap();
     assert!(
@@ -145,11 +116,6 @@ fn a_vulnerable_crate_fails_until_a_statement_says_why_it_does_no_harm() {
         "let pass, and shown: {detail}"
     );
 
-    checkout.write(
-        "docker/policy/vex/more.json",
-        &VEX.replace("CVE-2021-25900", "CVE-2000-0001"),
-    );
-    says(&scan(), 1, &["CVE-2000-0001 is found in no image"]);
     checkout.write("docker/policy/vex/more.json", &VEX[..200]);
     says(&scan(), 2, &["docker/policy/vex/more.json"]);
 }
@@ -180,19 +146,12 @@ fn a_finding_that_nobody_has_fixed_is_reported_and_policy_may_fail_it() {
 }
 
 #[test]
-fn a_damaged_database_is_undecided_and_named_and_an_old_one_finds_but_does_not_clear() {
+fn a_damaged_database_is_undecided_and_named() {
     let checkout = checkout("scan-damaged", &SMALLVEC);
-    let old = database(&checkout, 30);
-    says(
-        &checkout.run(&["scan", "--vuln-db", &old]),
-        1,
-        &["CVE-2021-25900"],
-    );
     let bytes = std::fs::read(repository().join("xtask/src/selftest/database/trivy.db")).unwrap();
     let mut zeroed = bytes.clone();
     zeroed[4 * 4096..5 * 4096].fill(0);
     let damaged = [
-        ("cut", &bytes[..bytes.len() / 2], "cut off"),
         ("other", b"SQLite format 3".as_slice(), "beginning is damaged"),
         ("zeroed", &zeroed, "page 4 is damaged"),
         (
@@ -229,18 +188,13 @@ fn stand_in(checkout: &Checkout, name: &str, version: &str, does: &str) -> Strin
 }
 
 #[test]
-fn a_scanner_that_fails_is_undecided_and_a_malicious_one_is_refused() {
+fn a_report_that_is_none_is_undecided_and_an_unknown_scanner_is_refused() {
     let checkout = checkout("scan-stand-in", &SMALLVEC);
     let database = database(&checkout, 0);
     let captured = repository().join("xtask/tests/captured/trivy-0.68.2/vulnerable.json");
     let captured = captured.display();
     let scan = |trivy: &str| checkout.run(&["scan", "--vuln-db", &database, "--trivy", trivy]);
     for (name, does, why) in [
-        (
-            "half",
-            format!("head -c 2000 {captured} > $out"),
-            "cannot be used: EOF",
-        ),
         (
             "binary",
             "printf '\\xff\\xfe{}' > $out".to_owned(),
@@ -252,11 +206,6 @@ fn a_scanner_that_fails_is_undecided_and_a_malicious_one_is_refused() {
             "cannot be used",
         ),
         (
-            "none",
-            "echo 'FATAL no luck' >&2; exit 1".to_owned(),
-            "FATAL no luck",
-        ),
-        (
             "empty",
             "echo '{\"SchemaVersion\":9}' > $out".to_owned(),
             "schema version 9",
@@ -265,19 +214,13 @@ fn a_scanner_that_fails_is_undecided_and_a_malicious_one_is_refused() {
         let trivy = stand_in(&checkout, name, "0.68.2", &does);
         let ended = scan(&trivy);
         says(&ended, 3, &[why]);
-        assert!(ended.said().contains("hint") || checkout.report().to_string().contains("see logs/"));
+        let report = checkout.report().to_string();
+        assert!(
+            report.contains("see logs/") && report.contains("--trivy FILE"),
+            "{report}"
+        );
     }
-    let path = "docker/policy/scan.toml";
-    let shipped = std::fs::read_to_string(checkout.path(path)).unwrap();
-    checkout.write(path, &shipped.replace("deadline_s = 120", "deadline_s = 2"));
-    let hangs = stand_in(&checkout, "hangs", "0.68.2", "sleep 300");
-    says(&scan(&hangs), 3, &["did not end within 2 s"]);
-    for (version, why) in [
-        ("0.69.4", "0.69.4 is a malicious release"),
-        ("0.69.6", "0.69.6 is a malicious release"),
-        ("0.44.1", "older than 0.60.0"),
-        ("dev", "version cannot be told"),
-    ] {
+    for (version, why) in [("0.44.1", "older than 0.60.0"), ("dev", "version cannot be told")] {
         let trivy = stand_in(&checkout, "refused", version, "touch $out");
         says(&scan(&trivy), 3, &[why, "name another one: --trivy FILE"]);
     }
