@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::cli::RunOptions;
 use crate::engine::{Engine, Estate};
 use crate::exit::{Exit, Failure};
@@ -26,6 +26,9 @@ pub struct Context {
     pub options: RunOptions,
     /// How long each step may take, and what a container may use.
     pub limits: Limits,
+    /// Where set-up keeps a vulnerability database: asked where none is named. Nothing where a run may ask the named
+    /// one alone.
+    pub kept_database: Option<PathBuf>,
     /// What earlier runs found.
     pub cache: Arc<Cache>,
     /// Cancelled by SIGINT and SIGTERM; every wait and every child process observes it.
@@ -52,6 +55,7 @@ impl Context {
             run_dir,
             options,
             limits: Limits::default(),
+            kept_database: cache::user_folder().map(|folder| folder.join("vuln-db")),
             cache,
             cancel,
             signal,
@@ -59,11 +63,13 @@ impl Context {
         }
     }
 
-    /// Surroundings for a run of its own inside this one, in another checkout: it ends when this one is told to.
+    /// Surroundings for a run of its own inside this one, in another checkout: it ends when this one is told to. It
+    /// asks no database that this machine happens to keep.
     pub fn inside(&self, root: PathBuf, options: RunOptions, limits: Limits) -> Self {
         let own = Context::new(root, options);
         Context {
             limits,
+            kept_database: None,
             cancel: self.cancel.clone(),
             signal: self.signal.clone(),
             ..own

@@ -94,7 +94,7 @@ async fn steps(
     story::form::refuse_malformed(&context.root, &catalogue, gates)?;
     // What must be there: provisioned with --setup; otherwise an engine at least, to ask what stands already.
     let engine = engine(context, plan).await?;
-    said.environment = facts(&engine, &settings);
+    said.environment = facts(context, &engine, &settings);
     let names: Vec<String> = catalogue
         .services
         .iter()
@@ -143,9 +143,9 @@ async fn preflight(context: &Context, plan: &Plan) -> Result<()> {
 }
 
 /// Facts about this machine that a reader of the report may ask for.
-fn facts(engine: &Engine, settings: &scan::Settings) -> Vec<String> {
+fn facts(context: &Context, engine: &Engine, settings: &scan::Settings) -> Vec<String> {
     let database = settings
-        .database_dir()
+        .database_dir(context)
         .map_or("no vulnerability database".to_owned(), |dir| {
             format!("vulnerability database in {}", dir.display())
         });

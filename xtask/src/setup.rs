@@ -21,6 +21,7 @@ pub use scanner::{named_trivy, trivy};
 pub use tools::{database, hadolint};
 
 use crate::bases::{self, Bases};
+use crate::cache;
 use crate::context::{Context, Deadline, poll};
 use crate::engine::{Engine, Lease};
 use crate::exit::Failure;
@@ -122,6 +123,9 @@ fn remove_unfinished(root: &Path) {
             (_, true) => std::fs::remove_dir_all(path),
             _ => Ok(()),
         };
+    }
+    if let Some(caches) = cache::user_folder() {
+        tools::remove_unfinished(&caches);
     }
 }
 

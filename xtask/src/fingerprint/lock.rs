@@ -37,14 +37,20 @@ pub fn registry_crates(lock: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// `name version` of a crate and of everything that it can reach in a lock file: for whatever target and kind, since
-/// a lock file knows neither. A crate that the file does not hold reaches nothing.
-pub fn reach(lock: &str, name: &str) -> BTreeSet<String> {
-    let packages = packages(lock);
+/// `name version` of a crate and of everything that it can reach in a lock file, for whatever target: a lock file knows
+/// neither targets nor kinds. So a crate of ours reaches what `linked` says of it alone (by its name), not what its
+/// tests and its build ask for. A crate that the file does not hold reaches nothing.
+pub fn reach(lock: &str, name: &str, linked: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+    let mut packages = packages(lock);
+    for package in packages.iter_mut().filter(|package| package.source.is_none()) {
+        let linked = linked.get(package.name());
+        package.dependencies.retain(|asked| {
+            let name = asked.split(' ').next().unwrap_or_default();
+            linked.is_some_and(|linked| linked.contains(name))
+        });
+    }
     let mut reached = BTreeSet::new();
-    let start = packages
-        .iter()
-        .filter(|package| package.id.split(' ').next() == Some(name));
+    let start = packages.iter().filter(|package| package.name() == name);
     let mut queue: Vec<&Locked> = start.collect();
     while let Some(package) = queue.pop() {
         if reached.insert(package.id.clone()) {
@@ -67,11 +73,15 @@ struct Locked {
 }
 
 impl Locked {
+    fn name(&self) -> &str {
+        self.id.split(' ').next().unwrap_or_default()
+    }
+
     fn is(&self, asked: &str) -> bool {
         let mut words = asked.split(' ');
         match (words.next(), words.next()) {
             (Some(name), Some(version)) => self.id == format!("{name} {version}"),
-            (Some(name), None) => self.id.split(' ').next() == Some(name),
+            (Some(name), None) => self.name() == name,
             _ => false,
         }
     }
@@ -92,6 +102,25 @@ fn packages(lock: &str) -> Vec<Locked> {
         })
     });
     entries.collect()
+}
+
+/// The name in a crate's manifest, and the names of the crates that it links in on whatever target. A name that it
+/// takes from the workspace under another is not known here.
+pub fn linked(manifest: &str) -> Option<(String, BTreeSet<String>)> {
+    let manifest: Table = manifest.parse().ok()?;
+    let name = manifest.get("package")?.get("name")?.as_str()?.to_owned();
+    let targets = manifest.get("target").and_then(Value::as_table);
+    let all = targets
+        .into_iter()
+        .flat_map(Table::values)
+        .filter_map(|target| target.get("dependencies"))
+        .chain(manifest.get("dependencies"));
+    let all = all.filter_map(Value::as_table).flatten();
+    let names = all.map(|(key, value)| {
+        let renamed = value.get("package").and_then(Value::as_str);
+        renamed.unwrap_or(key).to_owned()
+    });
+    Some((name, names.collect()))
 }
 
 /// What the root's manifest says that reaches a binary of this closure, as canonical text by key: the release
@@ -188,7 +217,7 @@ version = "0.1.0"
 [[package]]
 name = "frontend"
 version = "0.1.0"
-dependencies = ["kit", "rand 0.8.0", "time 0.3.0 (registry+x)"]
+dependencies = ["cc", "kit", "rand 0.8.0", "testkit", "time 0.3.0 (registry+x)"]
 [[package]]
 name = "kit"
 version = "0.1.0"
@@ -196,6 +225,13 @@ dependencies = ["kit-macros", "frontend"]
 [[package]]
 name = "kit-macros"
 version = "0.2.0"
+[[package]]
+name = "testkit"
+version = "0.1.0"
+[[package]]
+name = "cc"
+version = "1.0.0"
+source = "registry+x"
 [[package]]
 name = "rand"
 version = "0.8.0"
@@ -210,7 +246,15 @@ name = "time"
 version = "0.3.0"
 source = "git+https://x"
 "#;
-        let reached: Vec<String> = reach(lock, "frontend").into_iter().collect();
+        let manifests = [
+            "[package]\nname = \"frontend\"\n[dependencies]\nkit.path = \"../kit\"\nold = { package = \"rand\", version = \"0.8\" }\n\
+             [target.'cfg(unix)'.dependencies]\ntime = \"0.3\"\n[dev-dependencies]\ntestkit.path = \"../testkit\"\n\
+             [build-dependencies]\ncc = \"1\"\n",
+            "[package]\nname = \"kit\"\n[dependencies]\nkit-macros.path = \"m\"\nfrontend = \"1\"\n",
+            "[package]\nname = \"testkit\"\n",
+        ];
+        let linked: BTreeMap<_, _> = manifests.into_iter().filter_map(linked).collect();
+        let reached: Vec<String> = reach(lock, "frontend", &linked).into_iter().collect();
         let expected = [
             "frontend 0.1.0",
             "kit 0.1.0",
@@ -219,9 +263,17 @@ source = "git+https://x"
             "time 0.3.0",
         ];
         assert_eq!(reached, expected);
-        assert!(reach(lock, "gone").is_empty() && reach("no lock [", "frontend").is_empty());
+        assert!(
+            reach(lock, "gone", &linked).is_empty() && reach("no lock [", "frontend", &linked).is_empty()
+        );
+        let unknown: Vec<String> = reach(lock, "frontend", &BTreeMap::new()).into_iter().collect();
+        assert_eq!(
+            unknown,
+            ["frontend 0.1.0"],
+            "of a manifest that is not known nothing was linked in"
+        );
         let of_registries: Vec<_> = registry_crates(lock).into_iter().collect();
-        let expected = [("rand 0.8.0", "aa"), ("rand 0.9.0", "-")];
+        let expected = [("cc 1.0.0", "-"), ("rand 0.8.0", "aa"), ("rand 0.9.0", "-")];
         assert_eq!(
             of_registries,
             expected.map(|(id, sum)| (id.to_owned(), sum.to_owned()))

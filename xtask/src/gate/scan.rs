@@ -82,11 +82,11 @@ impl Settings {
     }
 
     /// The folder of the database that will be asked, if there is one.
-    pub fn database_dir(&self) -> Option<PathBuf> {
+    pub fn database_dir(&self, context: &Context) -> Option<PathBuf> {
         match &self.named {
             Some(Ok(database)) => Some(database.dir.clone()),
             Some(Err(_)) => None,
-            None => crate::setup::database(),
+            None => crate::setup::database(context),
         }
     }
 }
@@ -100,15 +100,12 @@ impl Scanner {
         let trivy = crate::setup::trivy(context).ok_or_else(|| {
             Failure::undecided("there is no Trivy to scan with", "`cargo xtask setup` fetches it")
         })?;
+        // Nobody named the kept one: that it cannot be opened is no fault of the call.
         let kept = || {
-            crate::setup::database()
-                .map(|dir| Database::open(&dir, &context.cache))
-                .transpose()
+            let opened = Database::open(&crate::setup::database(context)?, &context.cache);
+            Some(opened.unwrap_or_else(|error| Err(format!("{error:#}"))))
         };
-        let opened = match settings.named.clone() {
-            Some(named) => Some(named),
-            None => kept()?,
-        };
+        let opened = settings.named.clone().or_else(kept);
         let (database, damage) = match opened {
             Some(Ok(database)) => (Some(database), None),
             Some(Err(damage)) => (None, Some(damage)),
@@ -144,6 +141,13 @@ impl Scanner {
         subject
     }
 
+    /// Whether what the database does not know counts: it is of a time that was, within policy's age.
+    fn has_fresh_database(&self, now: jiff::Timestamp) -> bool {
+        let most = i64::from(self.policy.database_max_age_days);
+        let age = self.database.as_ref().map(|database| database.age_days(now));
+        age.is_some_and(|age| (0..=most).contains(&age))
+    }
+
     /// Whether an earlier run's findings about this image can be judged without another scan.
     pub fn knows(&self, context: &Context, image: &Built) -> bool {
         evidence::find::<Seen>(context, &self.subject(context, image)).is_some()
@@ -176,7 +180,7 @@ async fn judge(context: &Context, scanner: &Scanner, image: &Built, seen: &Seen)
     let now = jiff::Timestamp::now();
     let dependencies = &scanner.dependencies;
     let origins = dependencies
-        .origins(context, service, &scanner.policy, seen)
+        .origins(context, &image.plan, &scanner.policy, seen)
         .await;
     let product = vex::Image {
         name: &service.image,
@@ -194,11 +198,15 @@ async fn judge(context: &Context, scanner: &Scanner, image: &Built, seen: &Seen)
         findings::misconfigurations(&seen.report, &scanner.policy),
     ];
     checks.extend(dependencies.judge(context, service, &scanner.policy).await);
-    let reason = format!("{} crates, nothing found", service.crates.len());
+    let findings = origins.findings(&found, &seen.report, &seen.odd_files);
+    let words = match findings.len() {
+        0 => "nothing found".to_owned(),
+        count => format!("{count} found, none that fails"),
+    };
+    let reason = format!("{} crates, {words}", service.crates.len());
     let mut record = Record::from_checks(&service.name, Gate::Scan, checks, reason)
         .figure("crates_seen", seen.crates.len())
         .figure("crates_expected", service.crates.len());
-    let findings = origins.findings(&found, &seen.report, &seen.odd_files);
     if !findings.is_empty() {
         record = record.figure("findings", serde_json::json!(findings));
     }
@@ -216,15 +224,16 @@ fn day(now: jiff::Timestamp) -> jiff::civil::Date {
 }
 
 /// Adds exceptions and statements that no image needed to the verdicts that they concern: all of them. To be asked
-/// once every image of the checkout was scanned with a database; until then nobody knows. Returns what changed.
+/// once every image of the checkout was scanned with a fresh database; until then nobody knows. Returns what changed.
 pub fn unused_exceptions(scanner: &Scanner, records: &mut [Record]) -> bool {
+    let now = jiff::Timestamp::now();
     let asked = |record: &Record| record.figures.contains_key("database_sha256");
-    if scanner.database.is_none() || !records.iter().all(asked) {
+    if !scanner.has_fresh_database(now) || !records.iter().all(asked) {
         return false;
     }
     let unused: Vec<Check> = scanner
         .exceptions
-        .unused(day(jiff::Timestamp::now()))
+        .unused(day(now))
         .into_iter()
         .chain(scanner.vex.unused())
         .collect();
@@ -257,5 +266,11 @@ mod tests {
             !unused_exceptions(&scanner, &mut records),
             "one image was not asked about"
         );
+        for days_old in [400, -2] {
+            let (mut scanner, mut records) = excused(1);
+            scanner.database = testing::scanner(Some(days_old), scanner.policy.database).database;
+            let changed = unused_exceptions(&scanner, &mut records);
+            assert!(!changed, "such a database knows nothing of what is new");
+        }
     }
 }

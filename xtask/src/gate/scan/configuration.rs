@@ -93,20 +93,22 @@ fn has_password(value: &str) -> bool {
         .is_some_and(|(_, password)| !password.is_empty())
 }
 
-/// A path, a duration, a switch or a number under such a name is a setting, no secret (`TOKEN_TTL=3600`,
-/// `PASSWORD_FILE=/run/secrets/x`).
+/// A path or a switch under such a name is a setting, no secret (`PASSWORD_FILE=/run/secrets/x`), and so is a number
+/// or a duration, unless the name ends with the very word (`TOKEN_TTL=3600`, but `DB_PASSWORD=12345678`).
 fn is_harmless(plain_name: &str, value: &str) -> bool {
     let setting = [
         "file", "path", "dir", "ttl", "length", "issuer", "audience", "url", "enabled", "header", "name",
     ];
-    let switch = ["true", "false", "yes", "no", "on", "off", "none"];
+    let switch = ["true", "false", "yes", "no", "on", "off", "none", "0", "1"];
+    let bare = NAMES.iter().any(|word| plain_name.ends_with(word));
     setting.iter().any(|end| plain_name.ends_with(end))
         || switch.contains(&value.to_lowercase().as_str())
         || value.starts_with('/')
-        || value
-            .trim_end_matches(['s', 'm', 'h', 'd'])
-            .parse::<f64>()
-            .is_ok()
+        || !bare
+            && value
+                .trim_end_matches(['s', 'm', 'h', 'd'])
+                .parse::<f64>()
+                .is_ok()
 }
 
 #[cfg(test)]
@@ -122,6 +124,9 @@ mod tests {
     fn what_reads_like_a_secret_is_violated_and_not_repeated() {
         for env in [
             "DB_PASSWORD=hunter2",
+            "DB_PASSWORD=12345678",
+            "API_TOKEN=1e9",
+            "SECRET=inf",
             "API_KEY=x9-f00",
             "GITHUB_TOKEN=anything",
             "X=AKIAIOSFODNN7EXAMPLE",
@@ -145,6 +150,8 @@ mod tests {
             "DB_PASSWORD_FILE=/run/secrets/db",
             "DB_PASSWORD=",
             "TOKEN_TTL=3600",
+            "MAX_TOKENS=4096",
+            "REQUIRE_PASSWORD=1",
             "TOKEN_TIMEOUT=30s",
             "SECRET_ROTATION=off",
             "DATABASE_URL=postgres://db/app",

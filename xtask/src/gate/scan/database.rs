@@ -21,6 +21,8 @@ pub struct Database {
     /// SHA-256 of `trivy.db`: which snapshot judged.
     pub sha256: String,
     pub updated_at: jiff::Timestamp,
+    /// The file as it was when it was walked and hashed.
+    pub seen_as: String,
 }
 
 /// A database, or why the files that should be one cannot be asked.
@@ -40,17 +42,20 @@ impl Database {
         };
         let metadata = std::fs::read(dir.join("db/metadata.json"));
         let metadata = metadata.map_err(|error| wrong("db/metadata.json", error))?;
+        // The scanner runs in a folder of its own.
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf());
         let file = dir.join("db/trivy.db");
+        let seen_as = evidence::file(&file);
         let identity = identity(cache, &file).map_err(|error| wrong("db/trivy.db", error))?;
         Ok(DatabaseMetadata::parse(&metadata)
             .map_err(|why| format!("{}: {why}", dir.join("db/metadata.json").display()))
             .and_then(|metadata| match identity.damage {
                 Some(damage) => Err(format!("{}: {damage}", file.display())),
                 None => Ok(Database {
-                    // The scanner runs in a folder of its own.
-                    dir: std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf()),
+                    dir,
                     sha256: identity.sha256,
                     updated_at: metadata.updated_at,
+                    seen_as,
                 }),
             }))
     }
@@ -59,9 +64,9 @@ impl Database {
         self.dir.join("db/trivy.db")
     }
 
-    /// The file as it is now: another one after a change.
-    pub fn as_it_is(&self) -> String {
-        evidence::file(&self.file())
+    /// Whether the file is still the one that was walked and hashed.
+    pub fn is_as_it_was(&self) -> bool {
+        evidence::file(&self.file()) == self.seen_as
     }
 
     pub fn age_days(&self, now: jiff::Timestamp) -> i64 {

@@ -13,6 +13,7 @@ use super::yanked::{self, Answers};
 use crate::catalogue::{Catalogue, Service};
 use crate::context::Context;
 use crate::graph::Graph;
+use crate::plan::ImagePlan;
 use crate::verdict::Check;
 
 #[derive(Debug, Default)]
@@ -47,12 +48,13 @@ impl Dependencies {
     pub async fn origins<'a>(
         &'a self,
         context: &Context,
-        service: &'a Service,
+        plan: &'a ImagePlan,
         policy: &Policy,
         seen: &'a Seen,
     ) -> Origins<'a> {
+        let service = &plan.service;
         let mut since = None;
-        let mut same_base = false;
+        let mut same_base = None;
         if seen.report.vulnerabilities().next().is_some() {
             since = self.since.get_or_init(|| since::find(context)).await.as_ref();
         }
@@ -60,7 +62,7 @@ impl Dependencies {
             since,
             std::fs::read_to_string(context.root.join(service.dockerfile())),
         ) {
-            same_base = since.same_base(context, service, &now).await;
+            same_base = since.same_base(context, plan, &now).await;
         }
         Origins {
             service,

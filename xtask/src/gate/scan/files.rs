@@ -63,8 +63,8 @@ fn look(content: &mut dyn Read, layer: usize, odd: &mut Vec<OddFile>) -> Result<
 
 fn fault(path: &Path, mode: u32, is_dir: bool) -> Option<String> {
     let name = path.file_name()?.to_string_lossy();
-    // A sticky folder that all may write to is what /tmp is.
-    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
+    // A sticky folder that all may write to is what /tmp is; of a file the bit says nothing.
+    if mode & 0o002 != 0 && !(is_dir && mode & 0o1000 != 0) {
         return Some(format!("may be written by everybody (mode {mode:o})"));
     }
     if is_dir || mode & 0o111 == 0 {
@@ -128,6 +128,7 @@ mod tests {
             found("etc/passwd", 0o666).as_deref(),
             Some("may be written by everybody (mode 666)")
         );
+        assert!(found("etc/passwd", 0o1666).is_some(), "sticky, but no folder");
         assert!(fault(Path::new("srv"), 0o777, true).is_some());
     }
 

@@ -100,8 +100,12 @@ impl Licences {
             .iter()
             .filter(|(exception, _)| exception.name == name);
         let more: Vec<&Licensee> = own.map(|(_, licence)| licence).collect();
-        // A crate that states no licence: a person has read its files.
-        !more.is_empty() && (entry.licence.is_none() || self.fault(entry, &more).is_none())
+        // A crate that states no licence, or one that is no SPDX expression: a person has read its files.
+        let unread = entry
+            .licence
+            .as_deref()
+            .is_none_or(|text| Expression::parse_mode(text, ParseMode::LAX).is_err());
+        !more.is_empty() && (unread || self.fault(entry, &more).is_none())
     }
 
     /// What is wrong with a crate's licence, where `more` may be used beside those that all may.
@@ -247,7 +251,7 @@ mod tests {
     #[test]
     fn an_exception_is_for_its_crate_and_licence_and_has_to_be_needed() {
         let policy = format!("{ALLOWED}{EXCEPTION}");
-        for licence in [Some("MPL-2.0"), Some("MPL-2.0 AND MIT"), None] {
+        for licence in [Some("MPL-2.0"), Some("MPL-2.0 AND MIT"), Some("Custom"), None] {
             assert_eq!(
                 judged(&policy, licence, None).outcome,
                 Outcome::Passed,

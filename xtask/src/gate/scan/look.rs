@@ -39,13 +39,11 @@ pub async fn look(context: &Context, engine: &Engine, scanner: &Scanner, image: 
         Some(database) => (database.dir.as_path(), Scanners::All),
         None => (cache.as_path(), Scanners::WithoutDatabase),
     };
-    let call = trivy::scan(&scanner.trivy, archive, dir, &output, scanners);
-    let before = scanner.database.as_ref().map(Database::as_it_is);
+    // Every call leaves a folder among the temporary ones.
+    let temporary = cache.display().to_string();
+    let call = trivy::scan(&scanner.trivy, archive, dir, &output, scanners).env("TMPDIR", temporary.as_str());
     let text = report(context, call, &output, &name, scanner).await?;
-    // Trivy takes a database away that it cannot read, and finds nothing in the empty one that it makes instead.
-    if scanner.database.as_ref().map(Database::as_it_is) != before {
-        return Err(unreadable(&name, "the database changed while it was asked"));
-    }
+    scanner.database.as_ref().map_or(Ok(()), unchanged)?;
     let mut report = trivy::parse(&text).map_err(|error| unreadable(&name, &error.to_string()))?;
     let dockerfile = std::fs::read_to_string(context.root.join(image.plan.service.dockerfile()));
     let layers = Layers::read(&text, &dockerfile.unwrap_or_default())
@@ -53,7 +51,7 @@ pub async fn look(context: &Context, engine: &Engine, scanner: &Scanner, image: 
     let mut crates: BTreeSet<String> = report.crates().collect();
     if scanner.database.is_none() {
         let output = context.run_dir.join("scan").join(format!("{name}.cdx.json"));
-        let call = trivy::bill(&scanner.trivy, archive, dir, &output);
+        let call = trivy::bill(&scanner.trivy, archive, dir, &output).env("TMPDIR", temporary);
         let text = self::report(context, call, &output, &name, scanner).await?;
         crates = trivy::crates_in_bill(&text)
             .map_err(|error| unreadable(&name, &error.to_string()))?
@@ -73,6 +71,17 @@ pub async fn look(context: &Context, engine: &Engine, scanner: &Scanner, image: 
         odd_files,
         layers,
     })
+}
+
+/// Whether the database is still the file that was walked and hashed. Trivy takes one away that it cannot read, and
+/// finds nothing in the empty one that it makes instead.
+fn unchanged(database: &Database) -> Result<()> {
+    if database.is_as_it_was() {
+        return Ok(());
+    }
+    let why = format!("{}: it changed while it was asked", database.file().display());
+    let hint = "another run has fetched a newer one, or the scanner took a damaged one away: run again";
+    Err(Failure::undecided(why, hint).into())
 }
 
 /// The text of a report that this very call has written.
@@ -123,4 +132,31 @@ fn unreadable(name: &str, why: &str) -> anyhow::Error {
         format!("see logs/{name}.log; scan again, or with another scanner: --trivy FILE"),
     )
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::scan::policy::DatabasePolicy;
+    use crate::gate::scan::testing::scanner;
+
+    #[test]
+    fn a_database_that_was_replaced_since_it_was_walked_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("db")).unwrap();
+        let mut database = scanner(Some(1), DatabasePolicy::Required).database.unwrap();
+        database.dir = folder.path().to_path_buf();
+        std::fs::write(database.file(), "walked").unwrap();
+        database.seen_as = crate::evidence::file(&database.file());
+        assert!(unchanged(&database).is_ok());
+        // Before the scanner was even called.
+        std::fs::write(folder.path().join("other"), "walked").unwrap();
+        std::fs::rename(folder.path().join("other"), database.file()).unwrap();
+        let (exit, words) = crate::exit::explain(&unchanged(&database).unwrap_err());
+        assert_eq!(exit, crate::exit::Exit::Undecided);
+        assert!(
+            words.contains("db/trivy.db: it changed while it was asked"),
+            "{words}"
+        );
+    }
 }

@@ -54,8 +54,8 @@ pub struct Origins<'a> {
     pub since: Option<&'a Since>,
     /// The crates that the image had then.
     pub before: Option<BTreeSet<String>>,
-    /// Whether it stood on the same base then.
-    pub same_base: bool,
+    /// Whether it stood on the same base then, where that is known.
+    pub same_base: Option<bool>,
     pub policy: Disclosed,
     pub strict: bool,
 }
@@ -75,7 +75,11 @@ impl Origins<'_> {
     fn cause(&self, found: &Vulnerability) -> Cause {
         match (self.crate_id(found), self.since) {
             (Some(id), _) => cause(self.before.as_ref(), &id),
-            (None, Some(_)) if self.in_base(found) && self.same_base => Cause::Disclosed,
+            (None, Some(_)) if self.in_base(found) => match self.same_base {
+                Some(true) => Cause::Disclosed,
+                Some(false) => Cause::Introduced,
+                None => Cause::Unknown,
+            },
             (None, Some(_)) => Cause::Introduced,
             (None, None) => Cause::Unknown,
         }
@@ -106,6 +110,9 @@ impl Origins<'_> {
         match self.cause(found) {
             Cause::Introduced => format!("{place}; introduced since {name}"),
             Cause::Disclosed => format!("{place}; disclosed since {name}"),
+            Cause::Unknown if self.since.is_some() => {
+                format!("{place}; nobody knows which base {name} stood on")
+            }
             Cause::Unknown => format!("{place}; no release to compare with"),
         }
     }
@@ -254,7 +261,7 @@ pub(crate) mod tests {
             layers: &layers,
             since: before.map(|_| &since),
             before: before.map(|ids| ids.iter().map(|id| (*id).to_owned()).collect()),
-            same_base: true,
+            same_base: Some(true),
             policy,
             strict,
         };
@@ -333,6 +340,28 @@ pub(crate) mod tests {
                 .ends_with("; disclosed since v1.0.0")
         );
         assert!(told(None).0.ends_with("; no release to compare with"));
+    }
+
+    #[test]
+    fn a_base_that_is_not_known_is_not_taken_for_the_same() {
+        let told = |same_base| {
+            with(Some(&[]), Disclosed::Report, false, |origins, report| {
+                let origins = Origins {
+                    same_base,
+                    before: origins.before.clone(),
+                    ..*origins
+                };
+                let found = &report.results[1].vulnerabilities[0];
+                (origins.words(found), origins.lets_pass(found))
+            })
+        };
+        let words = |words: &str| format!("base image; {words}");
+        assert_eq!(told(Some(true)), (words("disclosed since v1.0.0"), true));
+        assert_eq!(told(Some(false)), (words("introduced since v1.0.0"), false));
+        assert_eq!(
+            told(None),
+            (words("nobody knows which base v1.0.0 stood on"), false)
+        );
     }
 
     #[test]

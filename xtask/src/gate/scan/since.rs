@@ -1,13 +1,13 @@
 //! What was in an image before: at the last release, or where this branch left the default one. A finding in a
 //! crate that was there already was disclosed by the world; in any other it was introduced by the change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::Service;
 use crate::context::Context;
 use crate::fingerprint::{dockerfile, lock};
+use crate::plan::ImagePlan;
 use crate::process::{self, Call};
 use crate::tool::git;
 
@@ -32,6 +32,8 @@ pub struct Since {
     revision: String,
     /// `Cargo.lock` as it was.
     lock: String,
+    /// The crates of ours that there were -> the names of what each linked in.
+    linked: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Asks git. Nothing without a release and without a branch that was left, and where git cannot say.
@@ -43,7 +45,18 @@ pub async fn find(context: &Context) -> Option<Since> {
         None => left(context).await?,
     };
     let lock = said(context, &git::show(root, &revision, "Cargo.lock")).await?;
-    Some(Since { name, revision, lock })
+    let mut linked = BTreeMap::new();
+    let files = said(context, &git::manifests(root, &revision)).await?;
+    for path in git::parse_manifests(&files) {
+        let text = said(context, &git::show(root, &revision, path)).await?;
+        linked.extend(lock::linked(&text));
+    }
+    Some(Since {
+        name,
+        revision,
+        lock,
+        linked,
+    })
 }
 
 /// Where the default branch was left. On that branch itself nothing was: what is there came with its last changes.
@@ -68,14 +81,19 @@ async fn said(context: &Context, call: &Call) -> Option<String> {
 impl Since {
     /// The crates that a service had.
     pub fn crates(&self, service: &str) -> BTreeSet<String> {
-        lock::reach(&self.lock, service)
+        lock::reach(&self.lock, service, &self.linked)
     }
 
-    /// Whether the image stood on the same base; `now` is its Dockerfile's text.
-    pub async fn same_base(&self, context: &Context, service: &Service, now: &str) -> bool {
-        let path = service.dockerfile().display().to_string();
+    /// Whether the image stood on the same base; `now` is its Dockerfile's text. Nobody knows of a base that this
+    /// machine made itself: the Dockerfile does not say which one it was.
+    pub async fn same_base(&self, context: &Context, plan: &ImagePlan, now: &str) -> Option<bool> {
+        let now = dockerfile::shipped(now).base;
+        if plan.inputs.bases.contains_key(&now) {
+            return None;
+        }
+        let path = plan.service.dockerfile().display().to_string();
         let before = said(context, &git::show(&context.root, &self.revision, &path)).await;
-        before.is_some_and(|before| dockerfile::shipped(&before).base == dockerfile::shipped(now).base)
+        Some(before.is_some_and(|before| dockerfile::shipped(&before).base == now))
     }
 }
 
@@ -93,13 +111,14 @@ pub(crate) mod tests {
     use super::*;
 
     const LOCK: &str = "[[package]]\nname = \"frontend\"\nversion = \"0.1.0\"\ndependencies = [\"smallvec\"]\n\
-        [[package]]\nname = \"smallvec\"\nversion = \"0.6.13\"\n[[package]]\nname = \"time\"\nversion = \"0.1.0\"\n";
+        [[package]]\nname = \"smallvec\"\nversion = \"0.6.13\"\nsource = \"registry+x\"\n[[package]]\nname = \"time\"\nversion = \"0.1.0\"\n";
 
     pub(crate) fn sample() -> Since {
         Since {
             name: "v1.0.0".into(),
             revision: "v1.0.0".into(),
             lock: LOCK.into(),
+            linked: BTreeMap::from([("frontend".to_owned(), BTreeSet::from(["smallvec".to_owned()]))]),
         }
     }
 

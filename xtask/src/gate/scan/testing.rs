@@ -19,6 +19,7 @@ pub fn scanner(days_old: Option<i64>, database: DatabasePolicy) -> Scanner {
             dir: "db".into(),
             sha256: "ab".into(),
             updated_at: now - jiff::SignedDuration::from_hours(24 * days),
+            seen_as: String::new(),
         }),
         damage: None,
         exceptions: Exceptions::default(),

@@ -56,8 +56,8 @@ impl Vex {
         Ok(())
     }
 
-    /// Why a finding in an image is let pass, if the latest statement about it says that it does no harm there.
-    /// Remembers every statement that is about it.
+    /// Why a finding in an image is let pass, if the latest statement about it says that it does no harm there; of
+    /// several of the same time, all must. Remembers every statement that is about it.
     pub fn lets_pass(&self, found: &Vulnerability, image: Image) -> Option<String> {
         let about = self.statements.iter().enumerate();
         let about: Vec<_> = about
@@ -65,7 +65,8 @@ impl Vex {
             .collect();
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.extend(about.iter().map(|(index, _)| index));
-        let (_, latest) = about.into_iter().max_by_key(|(_, statement)| statement.said_at)?;
+        let latest = |statement: &Statement| (statement.said_at, !statement.lets_pass());
+        let (_, latest) = about.into_iter().max_by_key(|(_, statement)| latest(statement))?;
         latest.lets_pass().then(|| latest.words())
     }
 

@@ -1,6 +1,7 @@
 //! Known vulnerabilities in what an image holds, and what policy, exceptions and VEX statements make of each. "None"
 //! needs a database, and one that is not too old.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use jiff::civil::Date;
@@ -40,14 +41,14 @@ pub fn fates<'r>(
     image: Image,
     today: Date,
 ) -> Vec<(&'r Vulnerability, Fate)> {
-    let mut seen = BTreeSet::new();
-    let mut found: Vec<&Vulnerability> = report
-        .vulnerabilities()
-        .filter(|found| seen.insert((&found.id, &found.pkg_name, &found.installed_version)))
-        .collect();
-    found.sort_by_key(|found| (std::cmp::Reverse(found.severity), &found.id));
     let fate = |found| (found, fate(found, scanner, origins, image, today));
-    found.into_iter().map(fate).collect()
+    let mut found: Vec<(&Vulnerability, Fate)> = report.vulnerabilities().map(fate).collect();
+    // Of one that is found in several places, what fails stays.
+    found.sort_by_key(|(found, fate)| (*fate != Fate::Fails, Reverse(found.severity)));
+    let mut seen = BTreeSet::new();
+    found.retain(|(found, _)| seen.insert((&found.id, &found.pkg_name, &found.installed_version)));
+    found.sort_by_key(|(found, _)| (Reverse(found.severity), &found.id));
+    found
 }
 
 fn fate(found: &Vulnerability, scanner: &Scanner, origins: &Origins, image: Image, today: Date) -> Fate {
@@ -97,6 +98,14 @@ pub fn judge(
     }
     let age = database.age_days(now);
     let let_pass = let_pass(found, origins);
+    if age < 0 {
+        let updated_at = database.updated_at;
+        let detail = format!(
+            "nothing that fails, but the database says it is of {updated_at}, which is to come{let_pass}"
+        );
+        let hint = "set this machine's clock, or bring another database: --vuln-db DIR";
+        return may_be_open(scanner, Check::undecided(NAME, detail, hint));
+    }
     if age > i64::from(scanner.policy.database_max_age_days) {
         let days = plural(age.unsigned_abs() as usize);
         let detail = format!("nothing that fails, but the database is {age} day{days} old{let_pass}");
@@ -263,6 +272,8 @@ mod tests {
         assert_eq!(judged(&clean, Some(1)).outcome, Outcome::Passed);
         assert_eq!(judged(&clean, Some(30)).outcome, Outcome::Undecided);
         assert_eq!(judged(&clean, None).outcome, Outcome::Undecided);
+        let to_come = judged(&clean, Some(-2));
+        assert_eq!(to_come.outcome, Outcome::Undecided, "{}", to_come.detail);
         let stale = judged(&found("HIGH", "0.3"), Some(30));
         assert_eq!(stale.outcome, Outcome::Violated, "stale, but it found something");
         let unfixed = judged(&found("HIGH", ""), Some(1));
@@ -295,6 +306,21 @@ mod tests {
         assert_eq!(check.outcome, Outcome::Passed);
         assert!(check.detail.contains("excepted: HIGH CVE-1"), "{}", check.detail);
         assert!(!unused_exceptions(&scanner, &mut records));
+    }
+
+    #[test]
+    fn of_one_finding_in_two_places_what_fails_is_told() {
+        let places = [("HIGH", "0.3"), ("HIGH", ""), ("LOW", "0.3")].map(|(severity, fixed)| {
+            let one = found(severity, fixed);
+            one.results[0].clone()
+        });
+        for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut report = found("HIGH", "0.3");
+            report.results = order.map(|index| places[index].clone()).to_vec();
+            let check = judged(&report, Some(1));
+            assert_eq!(check.outcome, Outcome::Violated, "{order:?}: {}", check.detail);
+            assert!(!check.detail.contains("more"), "once: {}", check.detail);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! this machine, in one call for all services; an answer is kept for a day. Names of hosts go into no report.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -170,12 +171,20 @@ fn settings(root: &Path) -> String {
         .chain(cargo_home());
     let files = folders.flat_map(|folder| [folder.join("config.toml"), folder.join("config")]);
     let files = files.filter_map(|file| Some(format!("{} {}", file.display(), hash::of_file(&file).ok()?)));
-    let variables = std::env::vars()
-        .filter(|(name, _)| name.starts_with("CARGO_REGISTR") || name.starts_with("CARGO_SOURCE"));
-    let mut variables: Vec<String> = variables.map(|(name, value)| format!("{name}={value}")).collect();
-    variables.sort();
-    let parts: Vec<String> = files.chain(variables).collect();
+    let parts: Vec<String> = files.chain(variables(std::env::vars_os())).collect();
     hash::of_parts(parts.iter().map(String::as_str))
+}
+
+/// Those of cargo's that concern registries, sorted. Not every variable of a machine is UTF-8.
+fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
+    let ours = all.filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        let concerns = name.starts_with("CARGO_REGISTR") || name.starts_with("CARGO_SOURCE");
+        concerns.then(|| format!("{name}={}", value.to_string_lossy()))
+    });
+    let mut ours: Vec<String> = ours.collect();
+    ours.sort();
+    ours
 }
 
 /// Judges the crates in one service's binary.
@@ -253,6 +262,18 @@ mod tests {
         );
         let elsewhere = judged("^1", Some(&answers(&["other 9.0.0"], &["another 9.0.0"])));
         assert_eq!(elsewhere.outcome, Outcome::Passed, "of another binary");
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_is_no_matter() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = || OsString::from_vec(vec![0xff]);
+        let all = [
+            (odd(), "x".into()),
+            ("HOME".into(), odd()),
+            ("CARGO_SOURCE_A".into(), odd()),
+        ];
+        assert_eq!(variables(all.into_iter()), ["CARGO_SOURCE_A=\u{fffd}"]);
     }
 
     #[test]

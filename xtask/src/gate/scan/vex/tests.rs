@@ -120,6 +120,18 @@ fn the_latest_statement_counts() {
 }
 
 #[test]
+fn of_statements_of_the_same_time_the_harmful_one_counts() {
+    let product = json!({"@id": "pkg:cargo/smallvec"});
+    let (harmless, harmful) = (
+        statement(&product, "not_affected"),
+        statement(&product, "affected"),
+    );
+    for both in [json!([harmless, harmful]), json!([harmful, harmless])] {
+        assert!(vex(&both).lets_pass(&finding(), IMAGE).is_none(), "{both}");
+    }
+}
+
+#[test]
 fn a_statement_that_nothing_needs_fails() {
     let vex = vex(&json!([statement(
         &json!({"@id": "pkg:cargo/smallvec"}),
