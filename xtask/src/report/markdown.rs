@@ -25,10 +25,14 @@ pub fn render(report: &Report) -> String {
     bytes::render(report, &mut text);
     benchmark(report, &mut text);
     if !report.pairs().is_empty() {
-        let _ = writeln!(text, "{}", matrix::markdown(&report.pairs()));
+        let _ = writeln!(
+            text,
+            "## Who reaches whom\n\n{}",
+            matrix::markdown(&report.pairs())
+        );
     }
     if let Some(faults) = report.faults() {
-        let _ = writeln!(text, "{faults}");
+        let _ = writeln!(text, "## Faults\n\n{faults}");
     }
     digests(report, &mut text);
     if !report.bases.is_empty() {
@@ -151,7 +155,7 @@ fn found(report: &Report, text: &mut String) {
     }
 }
 
-/// The items of the benchmark, a column an image; evidence where it is not the same word for all.
+/// The items of the benchmark, folded; a column an image, evidence where it is not the same word for all.
 fn benchmark(report: &Report, text: &mut String) {
     let items = |record: &Record| {
         record
@@ -168,11 +172,8 @@ fn benchmark(report: &Report, text: &mut String) {
         return;
     };
     let names: Vec<String> = found.iter().map(|(service, _)| escape(service)).collect();
-    let _ = writeln!(
-        text,
-        "| CIS Docker Benchmark 1.6.0 | {} | evidence |",
-        names.join(" | ")
-    );
+    text.push_str("<details><summary>CIS Docker Benchmark 1.6.0, item by item</summary>\n\n");
+    let _ = writeln!(text, "| item | {} | evidence |", names.join(" | "));
     let _ = writeln!(text, "| --- |{} --- |", " --- |".repeat(names.len()));
     for (row, item) in first.iter().enumerate() {
         let word = |item: Option<&serde_json::Value>, key: &str| {
@@ -193,14 +194,14 @@ fn benchmark(report: &Report, text: &mut String) {
             evidence.join("; ")
         );
     }
-    text.push('\n');
+    text.push_str("\n</details>\n\n");
 }
 
 fn digests(report: &Report, text: &mut String) {
     if report.digests.is_empty() {
         return;
     }
-    let _ = writeln!(text, "| image | digest |\n| --- | --- |");
+    let _ = writeln!(text, "## Images\n\n| image | digest |\n| --- | --- |");
     for (service, digest) in &report.digests {
         let _ = writeln!(text, "| {} | `{digest}` |", escape(service));
     }
