@@ -31,6 +31,18 @@ impl Trouble<'_> {
         }
     }
 
+    pub(super) fn liveness(&self, unlive: Option<String>, times: usize) -> Check {
+        let name = self.name("liveness");
+        match unlive {
+            Some(why) => Check::violated(
+                name,
+                format!("no longer live: {why}"),
+                "liveness is about the process alone",
+            ),
+            None => Check::passed(name, format!("live each of {times} times that it was asked")),
+        }
+    }
+
     pub(super) fn recovery(&self, why_not: Option<String>, same_process: bool) -> Check {
         let name = self.name("recovery");
         match why_not {
