@@ -19,7 +19,7 @@ use crate::process;
 use crate::story::Variables;
 use crate::story::form::GIVEN;
 use crate::tool::compose::{self, Config};
-use crate::verdict::Check;
+use crate::verdict::{Check, Gate};
 
 pub use asking::{Answer, NOTICE, notices};
 
@@ -246,6 +246,23 @@ impl<'a> Stack<'a> {
 pub fn merge(into: &mut Found, more: Found) {
     for (service, checks) in more {
         into.entry(service).or_default().extend(checks);
+    }
+}
+
+/// What kept a gate from looking on, said of every judged service beside what had been found by then.
+pub fn cut_short<'a>(
+    found: &mut Found,
+    judged: impl IntoIterator<Item = &'a str>,
+    gate: Gate,
+    error: &anyhow::Error,
+) {
+    let hint = error
+        .downcast_ref::<Failure>()
+        .and_then(|failure| failure.hint.clone());
+    let hint = hint.unwrap_or_else(|| format!("see logs/{}.log", gate.name()));
+    let check = Check::undecided(gate.name(), format!("{error:#}"), hint);
+    for service in judged {
+        found.entry(service.to_owned()).or_default().push(check.clone());
     }
 }
 

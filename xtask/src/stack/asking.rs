@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use super::{Found, Stack};
 use crate::catalogue::{OnLoss, Service};
 use crate::context::{Deadline, poll};
-use crate::engine::ContainerSpec;
+use crate::engine::{Container, ContainerSpec};
 use crate::exit::Failure;
 use crate::process::last_lines;
 use crate::verdict::Check;
@@ -70,19 +70,21 @@ impl Stack<'_> {
                 ..Default::default()
             })
             .await?;
-        self.engine.start(&prober).await?;
+        let output = self.output(&prober).await;
+        // Also where it failed: the next one has the same name.
+        self.engine.remove(&prober).await?;
+        output
+    }
+
+    async fn output(&self, prober: &Container) -> Result<String> {
+        self.engine.start(prober).await?;
         let deadline = Deadline::within(Duration::from_secs(20));
         poll(deadline, Duration::from_millis(50), || async {
-            self.engine
-                .state(&prober)
-                .await
-                .ok()
-                .filter(|state| !state.running)
+            let state = self.engine.state(prober).await.ok();
+            state.filter(|state| !state.running)
         })
         .await;
-        let output = self.engine.logs(&prober).await?;
-        self.engine.remove(&prober).await?;
-        Ok(output)
+        self.engine.logs(prober).await
     }
 
     /// Waits until every service says that it is ready; a check for each judged one.
