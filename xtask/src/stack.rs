@@ -209,20 +209,17 @@ impl<'a> Stack<'a> {
         port.ok_or_else(|| Failure::undecided(format!("'{name}' exposes no port"), hint).into())
     }
 
-    /// How long a service may take over a request: the longest that compose sets for any of them.
-    pub fn request_timeout(&self) -> Duration {
-        let set = self.services().map(|service| {
-            let environment = self
-                .config
-                .services
-                .get(&service.name)
-                .map(|config| &config.environment);
-            let value = environment.and_then(|environment| environment.get("REQUEST_TIMEOUT")?.as_ref());
-            let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-            text.and_then(|text| text.trim_end_matches('s').parse().ok())
-                .map_or(REQUEST_TIMEOUT, Duration::from_secs)
-        });
-        set.max().unwrap_or(REQUEST_TIMEOUT)
+    /// How long a service may take over a request, as compose sets it.
+    pub fn request_timeout(&self, service: &str) -> Duration {
+        let environment = self
+            .config
+            .services
+            .get(service)
+            .map(|config| &config.environment);
+        let value = environment.and_then(|environment| environment.get("REQUEST_TIMEOUT")?.as_ref());
+        let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        text.and_then(|text| text.trim_end_matches('s').trim().parse().ok())
+            .map_or(REQUEST_TIMEOUT, Duration::from_secs)
     }
 
     /// Writes the log of every member to `logs/<step>/<name>.log`.

@@ -25,6 +25,8 @@ const BEFORE: Duration = Duration::from_secs(1);
 const AT_LEAST: Duration = Duration::from_secs(4);
 /// Between two questions whether a service is live.
 const LIVE_EVERY: Duration = Duration::from_secs(2);
+/// How long rows are read back where not all recovered: long enough for an answer.
+const NOT_BACK: Duration = Duration::from_secs(5);
 /// The delay of a slowed store's answers.
 const SLOWED: &str = "slowed 500";
 
@@ -113,9 +115,15 @@ impl<'a> Trouble<'a> {
             add(&service, check);
         }
         for (source, traffics) in sources.iter().zip(&flows) {
-            let lost = source.lost(traffics).await;
-            row.lost += lost.0;
-            self.answers(source, traffics, lost)
+            let patience = if back.after.is_some() {
+                self.recovery_limit()
+            } else {
+                NOT_BACK
+            };
+            let lost = source.lost(traffics, Deadline::within(patience)).await;
+            row.lost += lost.count;
+            row.unasked += lost.unasked;
+            self.answers(source, traffics, &lost)
                 .into_iter()
                 .for_each(|check| add(&source.service, check));
         }
@@ -179,6 +187,10 @@ impl<'a> Trouble<'a> {
             FaultKind::Slowed | FaultKind::Reset => return self.relay()?.set("plain").await.map(Some),
         }
         Ok(None)
+    }
+
+    fn recovery_limit(&self) -> Duration {
+        Duration::from_millis(self.stack.plan.limits.recovery_deadline_ms)
     }
 
     fn relay(&self) -> Result<&Relay<'a>> {
@@ -251,7 +263,7 @@ impl<'a> Trouble<'a> {
 
     async fn recovered(&self, sources: &[Source]) -> Result<Back> {
         let began = Instant::now();
-        let limit = Duration::from_millis(self.stack.plan.limits.recovery_deadline_ms);
+        let limit = self.recovery_limit();
         let deadline = Deadline::within(limit);
         let ready = self.started.iter().map(|(service, started_at)| async move {
             let why = self.stack.well_by(service, deadline).await?;
@@ -307,6 +319,7 @@ impl<'a> Trouble<'a> {
             recovered_ms: back.map(millis),
             acknowledged: flows.iter().map(Traffics::acknowledged).sum(),
             lost: 0,
+            unasked: 0,
             touched,
         }
     }
