@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::{sleep, spawn};
 use std::time::Duration;
 
@@ -100,14 +100,15 @@ fn pass(trouble: &Arc<Trouble>, caller: TcpStream, target: &str) {
     if ends.iter().any(Result::is_err) {
         return;
     }
-    let upwards = trouble.clone();
-    let questions = spawn(move || pump(&upwards, &from, &to, false));
-    pump(trouble, &store, &caller, true);
+    let asked = Arc::new(AtomicBool::new(false));
+    let (upwards, asking) = (trouble.clone(), asked.clone());
+    let questions = spawn(move || pump(&upwards, &from, &to, &asking, false));
+    pump(trouble, &store, &caller, &asked, true);
     let _ = questions.join();
 }
 
-/// Copies one direction. Only answers are slow: once for each round trip.
-fn pump(trouble: &Trouble, mut from: &TcpStream, mut to: &TcpStream, answers: bool) {
+/// Copies one direction. Only answers are slow: once for each round trip, however long the answer is.
+fn pump(trouble: &Trouble, mut from: &TcpStream, mut to: &TcpStream, asked: &AtomicBool, answers: bool) {
     let mut piece = [0; 16 * 1024];
     loop {
         if trouble.mode.load(SeqCst) == RESET {
@@ -128,7 +129,9 @@ fn pump(trouble: &Trouble, mut from: &TcpStream, mut to: &TcpStream, answers: bo
         }
         let Ok(length) = from.read(&mut piece) else { break };
         let delay = trouble.mode.load(SeqCst);
-        if answers && delay != 0 && delay != RESET {
+        if !answers {
+            asked.store(true, SeqCst);
+        } else if asked.swap(false, SeqCst) && delay != 0 && delay != RESET {
             trouble.touched.fetch_add(1, SeqCst);
             sleep(Duration::from_millis(delay));
         }

@@ -1,12 +1,12 @@
 //! Leaving nothing behind: of this run, and of runs that died.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use crate::context::Context;
 use crate::engine::{Engine, Lease, Swept};
-use crate::process::end_orphans;
+use crate::process::{end_orphans, orphans};
 use crate::report;
 use crate::report::live::Board;
 
@@ -40,7 +40,7 @@ pub async fn clean(only_look: bool) -> Result<()> {
             ));
         }
         let swept = if only_look {
-            engine.left(&run_id).await?
+            look(&engine, &lease).await?
         } else {
             sweep(&engine, lease).await?
         };
@@ -54,17 +54,30 @@ pub async fn clean(only_look: bool) -> Result<()> {
     Ok(())
 }
 
+/// What [`sweep`] would do.
+async fn look(engine: &Engine, lease: &Lease) -> Result<Swept> {
+    let mut swept = Swept {
+        processes: orphans(&lease.run_id),
+        folders: temporary(lease).len(),
+        ..Swept::default()
+    };
+    if lease.concerns(&engine.id) {
+        swept += engine.left(&lease.run_id).await?;
+    }
+    Ok(swept)
+}
+
 /// Sweeps a run that is dead, and forgets its lease. On an error the lease stays, and the next sweep tries again;
 /// so it does where what the run left lies in another engine.
 async fn sweep(engine: &Engine, lease: Lease) -> Result<Swept> {
     // First whoever could still create something.
     let mut swept = Swept {
         processes: end_orphans(&lease.run_id).await,
-        folders: remove_temporary(&lease),
+        folders: remove(temporary(&lease)),
         ..Swept::default()
     };
     if lease.concerns(&engine.id) {
-        swept += engine.sweep(&lease.run_id).await?;
+        swept += engine.sweep_dead(&lease.run_id).await?;
         lease.end();
     } else if lease.is_ancient() {
         lease.end();
@@ -72,32 +85,54 @@ async fn sweep(engine: &Engine, lease: Lease) -> Result<Swept> {
     Ok(swept)
 }
 
-/// How many of the run's temporary folders were there. A lease that names another folder than its run's is not
-/// believed.
-fn remove_temporary(lease: &Lease) -> usize {
+/// The run's temporary folders that are there. A lease that names another folder than its run's is not believed.
+fn temporary(lease: &Lease) -> Vec<PathBuf> {
     let run_dir = &lease.estate.run_dir;
     if run_dir.file_name().and_then(|name| name.to_str()) != Some(&lease.run_id) {
-        return 0;
+        return Vec::new();
     }
-    let removed = folders(run_dir);
-    removed.filter(|done| *done).count()
+    folders(run_dir)
 }
 
-fn folders(run_dir: &Path) -> impl Iterator<Item = bool> {
+fn folders(run_dir: &Path) -> Vec<PathBuf> {
     let caches = std::fs::read_dir(run_dir.join("scan")).into_iter().flatten();
     let caches = caches.filter_map(Result::ok).map(|entry| entry.path());
     let caches = caches.filter(|path| path.extension().is_some_and(|end| end == "cache"));
     let folders = TEMPORARY.map(|name| run_dir.join(name)).into_iter().chain(caches);
-    folders.map(|path| std::fs::remove_dir_all(path).is_ok())
+    folders.filter(|path| path.is_dir()).collect()
+}
+
+/// How many could be removed.
+fn remove(folders: Vec<PathBuf>) -> usize {
+    let removed = folders.into_iter().map(std::fs::remove_dir_all);
+    removed.filter(Result::is_ok).count()
 }
 
 /// Removes what this run created, and gives its lease back.
 pub async fn clean_up(context: &Context, engine: &Engine, lease: Lease, board: &Board) {
-    folders(&context.run_dir).for_each(drop);
+    remove(folders(&context.run_dir));
     match engine.sweep(&context.run_id).await {
         Ok(_) => lease.end(),
         Err(error) => board.note(&format!(
             "the next run will sweep what is left of this one: {error:#}"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_told_before_they_are_removed_and_reports_stay() {
+        let run = tempfile::tempdir().unwrap();
+        for name in ["bench", "secrets", "scan/x.cache", "logs"] {
+            std::fs::create_dir_all(run.path().join(name)).unwrap();
+        }
+        let told = folders(run.path());
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told.iter().all(|path| path.is_dir()), "looking removed one");
+        assert_eq!(remove(told), 3);
+        assert!(run.path().join("logs").is_dir() && folders(run.path()).is_empty());
     }
 }

@@ -89,7 +89,7 @@ async fn steps(
     let settings = scan::Settings::read(context, &catalogue)?;
     let policies = Policies::read(context, &catalogue, plan, context.options.accept)?;
     if plan.gates.contains(&Gate::Faults) {
-        faults::refuse_unknown(context, &catalogue)?;
+        faults::refuse_unknown(context, plan)?;
     }
     story::form::refuse_malformed(&context.root, &catalogue, gates)?;
     // What must be there: provisioned with --setup; otherwise an engine at least, to ask what stands already.

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::context::Context;
 use crate::exit::Failure;
 
-pub use orphans::end_orphans;
+pub use orphans::{end_orphans, orphans};
 
 /// A program to run: built by the pure adapters of `tool/`, started by [`run`].
 #[derive(Debug, Clone)]
@@ -302,7 +302,13 @@ fn bound(call: &Call) -> Call {
 fn start(call: &Call, run_id: &str) -> Result<tokio::process::Child> {
     use std::os::unix::process::CommandExt;
     let mut command = prepare(&bound(call));
-    command.env(orphans::MARK, run_id).process_group(0);
+    command.process_group(0);
+    if call.finishes {
+        // What it starts (a daemon, by a package's script) is not this run's to end.
+        command.env_remove(orphans::MARK);
+    } else {
+        command.env(orphans::MARK, run_id);
+    }
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -19,7 +19,7 @@ use crate::process;
 use crate::story::Variables;
 use crate::story::form::GIVEN;
 use crate::tool::compose::{self, Config};
-use crate::verdict::Check;
+use crate::verdict::{Check, Gate};
 
 pub use asking::{Answer, NOTICE, notices};
 
@@ -209,20 +209,17 @@ impl<'a> Stack<'a> {
         port.ok_or_else(|| Failure::undecided(format!("'{name}' exposes no port"), hint).into())
     }
 
-    /// How long a service may take over a request: the longest that compose sets for any of them.
-    pub fn request_timeout(&self) -> Duration {
-        let set = self.services().map(|service| {
-            let environment = self
-                .config
-                .services
-                .get(&service.name)
-                .map(|config| &config.environment);
-            let value = environment.and_then(|environment| environment.get("REQUEST_TIMEOUT")?.as_ref());
-            let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-            text.and_then(|text| text.trim_end_matches('s').parse().ok())
-                .map_or(REQUEST_TIMEOUT, Duration::from_secs)
-        });
-        set.max().unwrap_or(REQUEST_TIMEOUT)
+    /// How long a service may take over a request, as compose sets it.
+    pub fn request_timeout(&self, service: &str) -> Duration {
+        let environment = self
+            .config
+            .services
+            .get(service)
+            .map(|config| &config.environment);
+        let value = environment.and_then(|environment| environment.get("REQUEST_TIMEOUT")?.as_ref());
+        let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        text.and_then(|text| text.trim_end_matches('s').trim().parse().ok())
+            .map_or(REQUEST_TIMEOUT, Duration::from_secs)
     }
 
     /// Writes the log of every member to `logs/<step>/<name>.log`.
@@ -246,6 +243,23 @@ impl<'a> Stack<'a> {
 pub fn merge(into: &mut Found, more: Found) {
     for (service, checks) in more {
         into.entry(service).or_default().extend(checks);
+    }
+}
+
+/// What kept a gate from looking on, said of every judged service beside what had been found by then.
+pub fn cut_short<'a>(
+    found: &mut Found,
+    judged: impl IntoIterator<Item = &'a str>,
+    gate: Gate,
+    error: &anyhow::Error,
+) {
+    let hint = error
+        .downcast_ref::<Failure>()
+        .and_then(|failure| failure.hint.clone());
+    let hint = hint.unwrap_or_else(|| format!("see logs/{}.log", gate.name()));
+    let check = Check::undecided(gate.name(), format!("{error:#}"), hint);
+    for service in judged {
+        found.entry(service.to_owned()).or_default().push(check.clone());
     }
 }
 

@@ -93,6 +93,7 @@ impl Teller {
             };
             match told {
                 Ok(answer) => return answer.remember(step, variables),
+                Err(error) if deadline.passed() && unreached(&error) => return Err(error),
                 Err(error) if deadline.passed() => {
                     let tried = step
                         .retry_until_s
@@ -111,6 +112,14 @@ pub fn timed_out(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<reqwest::Error>())
         .any(reqwest::Error::is_timeout)
+}
+
+/// Whether an error of [`Teller::tell`] is that nobody listens where the edge should: no answer of a service.
+pub fn unreached(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<reqwest::Error>())
+        .any(reqwest::Error::is_connect)
 }
 
 fn words_of(headers: &reqwest::header::HeaderMap) -> BTreeMap<String, String> {
@@ -267,5 +276,20 @@ mod tests {
             judged(json!({"status": 200, "contains": ["inputs"]}))
                 .starts_with("expected 'inputs' in the body")
         );
+    }
+
+    #[tokio::test]
+    async fn an_edge_that_nobody_listens_at_is_told_from_one_that_breaks_off() {
+        let edge = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = edge.local_addr().unwrap().port();
+        let step = r#"{"name":"a","method":"GET","path":"/","expect":{"status":200},"retry_until_s":1}"#;
+        let step: Step = serde_json::from_str(step).unwrap();
+        let teller = Teller::new(port).unwrap();
+        let breaks_off = std::thread::spawn(move || drop(edge.accept().unwrap()));
+        let broken = teller.ask(&step, &Variables::new()).await.unwrap_err();
+        assert!(!unreached(&broken), "{broken:#}");
+        breaks_off.join().unwrap();
+        let nobody = teller.tell(&step, &mut Variables::new()).await.unwrap_err();
+        assert!(unreached(&nobody), "{nobody:#}");
     }
 }

@@ -147,3 +147,19 @@ fn compose_and_the_bases_pin_the_same_images() {
         );
     }
 }
+
+#[test]
+fn what_is_built_beside_the_services_pins_the_same_images() {
+    let pins = std::fs::read_to_string(root().join("docker/bases/pins.toml")).unwrap();
+    let text = std::fs::read_to_string(root().join("docker/faults/Dockerfile")).unwrap();
+    let pinned = text.lines().filter_map(|line| line.strip_prefix("FROM "));
+    let pinned: Vec<&str> = pinned.filter(|line| line.contains("@sha256:")).collect();
+    assert!(!pinned.is_empty());
+    for line in pinned {
+        let image = line.split_whitespace().next().unwrap();
+        assert!(
+            pins.contains(&format!("\"{image}\"")),
+            "docker/faults/Dockerfile pins {image}"
+        );
+    }
+}

@@ -17,7 +17,7 @@ use futures_util::{Stream, StreamExt};
 pub use container::{Constraint, Container, ContainerSpec};
 pub use image::ImageFacts;
 pub use lease::{Estate, Lease};
-pub use network::Endpoint;
+pub use network::{Endpoint, Leads};
 pub use running::Usage;
 pub use sweep::{Swept, run_tag};
 

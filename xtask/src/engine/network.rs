@@ -8,7 +8,7 @@ use bollard::models::{
 };
 use bollard::query_parameters::{InspectContainerOptions, InspectNetworkOptions};
 
-use super::{Container, Engine, RUN_LABEL, refused};
+use super::{Container, Engine, RUN_LABEL, is_absent, refused};
 
 /// A container's place in one network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,15 @@ pub struct Endpoint {
     pub network: String,
     /// The names by which the network's other members find it.
     pub aliases: Vec<String>,
+}
+
+/// Where a network leads, as the engine itself says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leads {
+    /// The engine host's own IPv4 address in it, where it has one.
+    pub gateway: Option<String>,
+    /// Nowhere outside.
+    pub internal: bool,
 }
 
 impl Engine {
@@ -86,15 +95,21 @@ impl Engine {
             .map_err(|error| refused("create a network", &error))
     }
 
-    /// The engine host's own IPv4 address in a network, where it has one.
-    pub async fn gateway(&self, network: &str) -> Result<Option<String>> {
+    /// Where a network leads; `None` where there is none of this name.
+    pub async fn leads(&self, network: &str) -> Result<Option<Leads>> {
         let found = self
             .docker
             .inspect_network(network, None::<InspectNetworkOptions>)
             .await;
-        let found = found.map_err(|error| refused(&format!("inspect the network {network}"), &error))?;
+        let found = match found {
+            Err(error) if is_absent(&error) => return Ok(None),
+            found => found.map_err(|error| refused(&format!("inspect the network {network}"), &error))?,
+        };
         let configs = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
         let mut gateways = configs.into_iter().filter_map(|config| config.gateway);
-        Ok(gateways.find(|gateway| gateway.contains('.')))
+        Ok(Some(Leads {
+            gateway: gateways.find(|gateway| gateway.contains('.')),
+            internal: found.internal.unwrap_or_default(),
+        }))
     }
 }

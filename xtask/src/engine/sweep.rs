@@ -17,8 +17,10 @@ use crate::exit::Failure;
 
 /// How long a sweep goes on while it still finds something.
 const LIMIT: Duration = Duration::from_secs(60);
-/// What was under way in the engine when its run died comes about in this time.
+/// What was under way in the engine when its run ended comes about in this time: while we are waited for, and
+/// for a run that was cut off, on a loaded machine.
 const BETWEEN: Duration = Duration::from_millis(100);
+const OF_THE_DEAD: Duration = Duration::from_secs(1);
 
 /// What was swept, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,14 +104,19 @@ impl Left {
 
 impl Engine {
     /// Removes everything that carries the run's id: containers, networks, volumes, and the run's own tags. Looks
-    /// again until nothing is found: what was asked of the engine before may come about while it is swept.
+    /// again until nothing is found twice running: what was asked of the engine before may come about meanwhile.
     pub async fn sweep(&self, run_id: &str) -> Result<Swept> {
-        self.until_nothing(run_id, true).await
+        self.until_nothing(run_id, true, BETWEEN).await
+    }
+
+    /// The same of a run that was cut off.
+    pub async fn sweep_dead(&self, run_id: &str) -> Result<Swept> {
+        self.until_nothing(run_id, true, OF_THE_DEAD).await
     }
 
     /// Removes the run's containers, networks and volumes; its images stay.
     pub async fn sweep_resources(&self, run_id: &str) -> Result<Swept> {
-        self.until_nothing(run_id, false).await
+        self.until_nothing(run_id, false, BETWEEN).await
     }
 
     /// What [`Engine::sweep`] would remove.
@@ -117,20 +124,26 @@ impl Engine {
         Ok(self.find(run_id, true).await?.counted())
     }
 
-    async fn until_nothing(&self, run_id: &str, with_tags: bool) -> Result<Swept> {
+    async fn until_nothing(&self, run_id: &str, with_tags: bool, between: Duration) -> Result<Swept> {
         let (mut swept, deadline) = (Left::default(), Deadline::within(LIMIT));
+        let mut nothing = 0;
         loop {
             let left = self.find(run_id, with_tags).await?;
-            if left.counted().is_nothing() {
+            nothing = if left.counted().is_nothing() {
+                nothing + 1
+            } else {
+                0
+            };
+            if nothing == 2 {
                 return Ok(swept.counted());
             }
-            if deadline.passed() {
+            if nothing == 0 && deadline.passed() {
                 let what = format!("{} of run {run_id} keep coming back", left.counted().words());
                 return Err(Failure::undecided(what, "`cargo xtask clean` sweeps them later").into());
             }
             self.remove_all(&left).await?;
             swept.extend(left);
-            tokio::time::sleep(BETWEEN).await;
+            tokio::time::sleep(between).await;
         }
     }
 

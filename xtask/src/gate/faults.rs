@@ -16,14 +16,13 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use crate::build::Built;
-use crate::catalogue::Catalogue;
 use crate::cli::FaultKind;
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::exit::Failure;
 use crate::plan::Plan;
 use crate::report::live::Board;
-use crate::stack::{Found, Stack, merge};
+use crate::stack::{Found, Stack, cut_short, merge};
 use crate::verdict::{Check, Gate, Outcome, Record};
 
 use relay::Relay;
@@ -31,17 +30,24 @@ use table::Row;
 use traffic::Source;
 use trouble::Trouble;
 
-/// Refuses a store that no service needs.
+/// Refuses a store that no judged service needs, and services that need none: there is nothing to trouble.
 ///
 /// # Errors
 /// Exit 2, with the stores that there are.
-pub fn refuse_unknown(context: &Context, catalogue: &Catalogue) -> Result<()> {
-    let needs = catalogue.services.iter().flat_map(|service| &service.needs);
-    let known: BTreeSet<&String> = needs.collect();
-    match context.options.stores.iter().find(|store| !known.contains(store)) {
+pub fn refuse_unknown(context: &Context, plan: &Plan) -> Result<()> {
+    let needs = plan.judged().flat_map(|image| &image.service.needs);
+    refuse(&context.options.stores, &needs.collect())
+}
+
+fn refuse(asked: &[String], known: &BTreeSet<&String>) -> Result<()> {
+    if known.is_empty() {
+        let what = "none of these services needs a store: there are no faults to look at";
+        return Err(Failure::usage(what, "--service: one with `needs` in its Cargo.toml").into());
+    }
+    match asked.iter().find(|store| !known.contains(store)) {
         None => Ok(()),
         Some(store) => {
-            let known: Vec<&str> = known.into_iter().map(String::as_str).collect();
+            let known: Vec<&str> = known.iter().map(|store| store.as_str()).collect();
             let hint = format!("the stores are: {}", known.join(", "));
             Err(Failure::usage(format!("--store: no service needs '{store}'"), hint).into())
         }
@@ -70,13 +76,7 @@ pub async fn check(
     }
     let names: Vec<&str> = plan.judged().map(|image| image.service.name.as_str()).collect();
     if let Err(error) = &ended {
-        let failure = error.downcast_ref::<Failure>();
-        let hint = failure.and_then(|failure| failure.hint.clone());
-        let hint = hint.unwrap_or_else(|| "see logs/faults.log".to_owned());
-        let check = Check::undecided("faults", format!("{error:#}"), hint);
-        for name in &names {
-            found.entry((*name).to_owned()).or_default().push(check.clone());
-        }
+        cut_short(&mut found, names.iter().copied(), Gate::Faults, error);
     }
     let count = rows.len();
     let mut records: Vec<Record> = names
@@ -122,6 +122,11 @@ async fn look(
             return Err(Failure::undecided(unready, "`cargo xtask network` says more").into());
         }
         let sources = Source::prepare(&stack).await?;
+        if sources.is_empty() {
+            let what = "no requests are sent: none of the judged services has services/<name>/faults/*.json";
+            let why = Failure::undecided(what, "write one").into();
+            cut_short(found, stack.judged(), Gate::Faults, &why);
+        }
         for store in chosen(&stack) {
             each(&stack, &store, &sources, board, found, rows).await?;
         }
@@ -165,7 +170,16 @@ async fn each(
         board.note(&row.line());
         let judged = checks.into_iter().filter(|(service, _)| stack.is_judged(service));
         merge(found, judged.collect());
+        let is_back = row.recovered_ms.is_some();
         rows.push(row);
+        if !is_back {
+            // Every further fault would have to wait for it again, and could not be told from this one.
+            let what = format!(
+                "not all came back after {store} {}: no more was looked at",
+                word(kind)
+            );
+            return Err(Failure::undecided(what, "mend its recovery first").into());
+        }
     }
     if let Some(relay) = relay {
         relay.remove().await?;
@@ -181,5 +195,22 @@ fn word(kind: FaultKind) -> &'static str {
         FaultKind::Cut => "cut",
         FaultKind::Slowed => "slowed",
         FaultKind::Reset => "reset",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_none_of_them_needs_is_refused_and_so_are_services_without_any() {
+        let vault = "vault".to_owned();
+        let known = BTreeSet::from([&vault]);
+        assert!(refuse(&[], &known).is_ok());
+        assert!(refuse(&["vault".to_owned()], &known).is_ok());
+        let unknown = refuse(&["attic".to_owned()], &known).unwrap_err();
+        assert_eq!(crate::exit::explain(&unknown).0, crate::exit::Exit::Usage);
+        let none = refuse(&[], &BTreeSet::new()).unwrap_err();
+        assert_eq!(crate::exit::explain(&none).0, crate::exit::Exit::Usage);
     }
 }

@@ -21,7 +21,7 @@ use crate::evidence::{self, Subject};
 use crate::exit::Failure;
 use crate::plan::Plan;
 use crate::report::live::Board;
-use crate::stack::{Found, Stack, merge};
+use crate::stack::{Found, Stack, cut_short, merge};
 use crate::verdict::{Check, Gate, Outcome, Record};
 
 use matrix::Pair;
@@ -123,8 +123,9 @@ pub async fn check(parts: Parts<'_>, board: &Board) -> Vec<Record> {
     } = parts;
     let begun = Instant::now();
     let (mut figures, mut pairs) = (Figures::new(), BTreeMap::new());
-    let found = tokio::select! {
-        found = look(parts, board, &mut figures, &mut pairs) => found,
+    let mut found = Found::new();
+    let ended = tokio::select! {
+        ended = look(parts, board, &mut found, &mut figures, &mut pairs) => ended,
         () = context.cancel.cancelled() => Err(Failure::undecided("interrupted", "run again").into()),
     };
     if let Err(error) = engine.sweep_resources(&context.run_id).await {
@@ -132,13 +133,14 @@ pub async fn check(parts: Parts<'_>, board: &Board) -> Vec<Record> {
             "the stack could not be removed now; the next run will: {error:#}"
         ));
     }
+    if let Err(error) = &ended {
+        let judged = plan.judged().map(|image| image.service.name.as_str());
+        cut_short(&mut found, judged, Gate::Network, error);
+    }
     let took_ms = begun.elapsed().as_millis() as u64;
     let judged = plan.judged().map(|image| {
         let name = &image.service.name;
-        let mut record = match &found {
-            Ok(found) => verdict(name, found.get(name).cloned().unwrap_or_default()),
-            Err(error) => undecided(name, error),
-        };
+        let mut record = verdict(name, found.get(name).cloned().unwrap_or_default());
         record.figures = figures.clone();
         record.figures.insert("pairs".into(), json!(pairs.get(name)));
         record.took_ms = took_ms;
@@ -161,29 +163,19 @@ fn verdict(service: &str, checks: Vec<Check>) -> Record {
     )
 }
 
-fn undecided(service: &str, error: &anyhow::Error) -> Record {
-    let hint = error
-        .downcast_ref::<Failure>()
-        .and_then(|failure| failure.hint.clone());
-    Record::undecided(
-        service,
-        Gate::Network,
-        format!("{error:#}"),
-        hint.unwrap_or_else(|| "see logs/network.log".to_owned()),
-    )
-}
-
+/// What is found stays found, whatever keeps the rest from being looked at.
 async fn look(
     parts: Parts<'_>,
     board: &Board,
+    found: &mut Found,
     figures: &mut Figures,
     pairs: &mut BTreeMap<String, Vec<Pair>>,
-) -> Result<Found> {
+) -> Result<()> {
     let begun = Instant::now();
     board.progress("starting the stack");
     let stack = Stack::start(parts.context, parts.engine, parts.plan, parts.images, "network").await?;
     let looked = async {
-        let mut found = stack.until_ready().await?;
+        merge(found, stack.until_ready().await?);
         figures.insert(
             "stack_ready_ms".into(),
             (begun.elapsed().as_millis() as u64).into(),
@@ -202,7 +194,7 @@ async fn look(
             for service in stack.judged() {
                 found.entry(service.to_owned()).or_default().push(reason.clone());
             }
-            return Ok(found);
+            return Ok(());
         }
         board.progress("probing every ordered pair");
         let mut clock = Instant::now();
@@ -211,27 +203,27 @@ async fn look(
             clock = Instant::now();
         };
         let (edges, told) = edges::check(&stack).await?;
-        merge(&mut found, edges);
+        merge(found, edges);
         *pairs = told;
         lap(figures, "edges_ms");
         board.progress("looking for ways out");
-        merge(&mut found, ways_out::check(&stack, parts.policy, figures).await?);
+        merge(found, ways_out::check(&stack, parts.policy, figures).await?);
         lap(figures, "ways_out_ms");
         board.progress("telling the stories");
-        merge(&mut found, stories::check(&stack).await?);
+        merge(found, stories::check(&stack).await?);
         lap(figures, "stories_ms");
         for store in stack.stores() {
             board.progress(&format!("losing {store}"));
             let mut lost = without(parts, &stack, &store).await?;
             lost.retain(|service, _| stack.is_judged(service));
-            merge(&mut found, lost);
+            merge(found, lost);
             lap(figures, &format!("losing_{store}_ms"));
         }
-        Ok(found)
+        Ok(())
     };
-    let found = looked.await;
+    let looked = looked.await;
     stack.keep_logs().await;
-    found
+    looked
 }
 
 /// What losing a store comes to; found once for as long as its dependents stay what they are.
@@ -256,4 +248,22 @@ async fn without(parts: Parts<'_>, stack: &Stack<'_>, store: &str) -> Result<Fou
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_the_rest_from_being_looked_at_hides_no_violation() {
+        let broken = Check::violated("undeclared edge a -> b", "open", "close it");
+        let mut found = Found::from([("a".to_owned(), vec![broken])]);
+        let error = Failure::undecided("the engine hangs", "restart it").into();
+        cut_short(&mut found, ["a", "b"], Gate::Network, &error);
+        assert_eq!(verdict("b", found["b"].clone()).outcome, Outcome::Undecided);
+        let record = verdict("a", found["a"].clone());
+        assert_eq!(record.outcome, Outcome::Violated);
+        assert_eq!(record.checks[1].outcome, Outcome::Undecided);
+        assert_eq!(record.checks[1].hint.as_deref(), Some("restart it"));
+    }
 }

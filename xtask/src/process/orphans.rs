@@ -26,27 +26,37 @@ pub async fn end_orphans(run_id: &str) -> usize {
     ended.into_inner().len()
 }
 
+/// How many programs of a dead run there are.
+pub fn orphans(run_id: &str) -> usize {
+    others().filter(|pid| is_marked(*pid, run_id)).count()
+}
+
 fn end_all(run_id: &str) -> Vec<i32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
+    others().filter(|pid| end(*pid, run_id)).collect()
+}
+
+/// All processes but this one.
+fn others() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten();
     let pids = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| *pid != std::process::id() as i32 && end(*pid, run_id))
-        .collect()
+    pids.filter(|pid| *pid != std::process::id() as i32)
+}
+
+fn is_marked(pid: i32, run_id: &str) -> bool {
+    let mark = format!("{MARK}={run_id}");
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment
+        .split(|byte| *byte == 0)
+        .any(|entry| entry == mark.as_bytes())
 }
 
 /// Ends a process if it is the run's. It is held first, so that no other can get its number meanwhile.
 fn end(pid: i32, run_id: &str) -> bool {
     let held = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let Some(held) = held else { return false };
-    let mark = format!("{MARK}={run_id}");
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let is_marked = environment
-        .split(|byte| *byte == 0)
-        .any(|entry| entry == mark.as_bytes());
-    is_marked && pidfd_send_signal(&held, Signal::KILL).is_ok()
+    is_marked(pid, run_id) && pidfd_send_signal(&held, Signal::KILL).is_ok()
 }
 
 #[cfg(test)]
@@ -76,5 +86,43 @@ mod tests {
             "another run's was touched"
         );
         of_another.kill().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_finishing_program_starts_lives_on() {
+        let id = format!("finishing-{}", std::process::id());
+        let mut finishing = start(&Call::new(["sleep", "600"]).finishing(), &id).unwrap();
+        let mut bound = start(&Call::new(["sleep", "600"]), &id).unwrap();
+        // Started, not only forked: before that both look like this very process.
+        bound.stdin.take();
+        let dead = async { bound.wait().await.unwrap() };
+        let ended = async {
+            loop {
+                if end_orphans(&id).await > 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), async { tokio::join!(dead, ended) })
+            .await
+            .unwrap();
+        assert!(finishing.try_wait().unwrap().is_none(), "it was ended");
+        finishing.kill().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn marked_programs_are_counted_without_harm() {
+        let id = format!("counted-{}", std::process::id());
+        let mut one = start(&Call::new(["sleep", "600"]), &id).unwrap();
+        let seen = poll(
+            Deadline::within(Duration::from_secs(10)),
+            Duration::from_millis(10),
+            || async { (orphans(&id) == 1).then_some(()) },
+        );
+        assert!(seen.await.is_some());
+        assert!(one.try_wait().unwrap().is_none(), "it was ended");
+        one.kill().await.unwrap();
+        assert_eq!(orphans(&id), 0);
     }
 }

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use super::{Found, Stack};
 use crate::catalogue::{OnLoss, Service};
 use crate::context::{Deadline, poll};
-use crate::engine::ContainerSpec;
+use crate::engine::{Container, ContainerSpec};
 use crate::exit::Failure;
 use crate::process::last_lines;
 use crate::verdict::Check;
@@ -70,19 +70,21 @@ impl Stack<'_> {
                 ..Default::default()
             })
             .await?;
-        self.engine.start(&prober).await?;
+        let output = self.output(&prober).await;
+        // Also where it failed: the next one has the same name.
+        self.engine.remove(&prober).await?;
+        output
+    }
+
+    async fn output(&self, prober: &Container) -> Result<String> {
+        self.engine.start(prober).await?;
         let deadline = Deadline::within(Duration::from_secs(20));
         poll(deadline, Duration::from_millis(50), || async {
-            self.engine
-                .state(&prober)
-                .await
-                .ok()
-                .filter(|state| !state.running)
+            let state = self.engine.state(prober).await.ok();
+            state.filter(|state| !state.running)
         })
         .await;
-        let output = self.engine.logs(&prober).await?;
-        self.engine.remove(&prober).await?;
-        Ok(output)
+        self.engine.logs(prober).await
     }
 
     /// Waits until every service says that it is ready; a check for each judged one.
@@ -112,15 +114,10 @@ impl Stack<'_> {
 
     /// `None` once `/ready` answers 200; otherwise why it does not. What the engine could not tell is an error.
     pub async fn ready_by(&self, service: &Service, deadline: Deadline) -> Result<Option<String>> {
-        let container = self.container(&service.name)?;
         let url = ready_url(service);
         loop {
-            let state = self.engine.state(container).await?;
-            if !state.running {
-                return Ok(Some(format!(
-                    "ended with exit code {}",
-                    state.exit_code.unwrap_or(-1)
-                )));
+            if let Some(ended) = self.ended(service).await? {
+                return Ok(Some(ended));
             }
             // A probe fails when its service ends beneath it: the next round tells.
             let answered = self.probe(&service.name, std::slice::from_ref(&url)).await;
@@ -144,15 +141,46 @@ impl Stack<'_> {
             if let Some(why) = self.ready_by(service, deadline).await? {
                 return Ok(Some(why));
             }
-            let answers = self.probe(&service.name, &[ready_url(service)]).await?;
-            if answers[0].open() && !answers[0].degraded() {
+            let answer = match self.asked(service, &ready_url(service)).await? {
+                Said::Ended(how) => return Ok(Some(how)),
+                Said::Answer(answer) => answer,
+            };
+            if answer.open() && !answer.degraded() {
                 return Ok(None);
             }
             if deadline.passed() {
                 let limit = deadline.limit.as_secs();
-                return Ok(Some(format!("not well within {limit} s: {}", answers[0].line)));
+                return Ok(Some(format!("not well within {limit} s: {}", answer.line)));
             }
             tokio::time::sleep(Duration::from_millis(200).min(deadline.left())).await;
+        }
+    }
+
+    /// `None` while a service runs; otherwise how it ended.
+    async fn ended(&self, service: &Service) -> Result<Option<String>> {
+        let state = self.engine.state(self.container(&service.name)?).await?;
+        let how = || format!("ended with exit code {}", state.exit_code.unwrap_or(-1));
+        Ok((!state.running).then(how))
+    }
+
+    /// Asks a service for one thing. One that ended is told, not asked; what else could not be asked is an error.
+    async fn asked(&self, service: &Service, url: &str) -> Result<Said> {
+        let asked = self.probe(&service.name, &[url.to_owned()]).await;
+        said(self.ended(service).await?, asked)
+    }
+
+    /// `None` while a service is live; otherwise what it says instead, twice running: one late answer is none.
+    pub async fn unlive(&self, service: &Service) -> Result<Option<String>> {
+        let url = format!("http://own.{}:{}/live", service.name, service.port);
+        let mut late = false;
+        loop {
+            match self.asked(service, &url).await? {
+                Said::Ended(how) => return Ok(Some(how)),
+                Said::Answer(answer) if answer.open() => return Ok(None),
+                Said::Answer(answer) if late => return Ok(Some(answer.line)),
+                Said::Answer(_) => late = true,
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
@@ -206,30 +234,57 @@ impl Answer {
     }
 }
 
-/// Waits until a service says that a store is lost, as its `on_loss` declares; otherwise what it says instead.
-/// One that is to stay ready must be so in every answer.
-pub async fn notices(stack: &Stack<'_>, service: &Service, store: &str) -> Option<String> {
+/// What came of asking a service.
+#[derive(Debug)]
+enum Said {
+    Answer(Answer),
+    /// How.
+    Ended(String),
+}
+
+/// An end explains why nothing could be asked; where the service runs, the engine or the prober did not.
+fn said(ended: Option<String>, asked: Result<Vec<Answer>>) -> Result<Said> {
+    match ended {
+        Some(how) => Ok(Said::Ended(how)),
+        None => asked.map(|mut answers| Said::Answer(answers.swap_remove(0))),
+    }
+}
+
+/// `None` once a service says that a store is lost, as its `on_loss` declares; otherwise what it says instead.
+/// One that is to stay ready must be so: two answers running that it is not are one too many.
+///
+/// # Errors
+/// What the engine could not tell until the end: that is no answer of the service.
+pub async fn notices(stack: &Stack<'_>, service: &Service, store: &str) -> Result<Option<String>> {
     let effect = service.on_loss.get(store).copied().unwrap_or(OnLoss::NotReady);
     let deadline = Deadline::within(NOTICE);
     let url = ready_url(service);
+    let mut unready = false;
     loop {
-        // A probe fails when its service ends beneath it: the last round tells.
-        let line = match stack.probe(&service.name, std::slice::from_ref(&url)).await {
-            Ok(answers) => {
-                let answer = &answers[0];
-                match effect {
-                    OnLoss::NotReady if answer.line.contains("status 503") => return None,
-                    OnLoss::Degrade if answer.degraded() => return None,
-                    OnLoss::Degrade if !answer.open() => return Some(answer.line.clone()),
-                    _ => answer.line.clone(),
+        let last = deadline.passed();
+        match stack.asked(service, &url).await {
+            Ok(Said::Ended(how)) => return Ok(Some(how)),
+            Ok(Said::Answer(answer)) => {
+                if says(effect, &answer) {
+                    return Ok(None);
+                }
+                let again = std::mem::replace(&mut unready, !answer.open());
+                if last || (effect == OnLoss::Degrade && again && unready) {
+                    return Ok(Some(answer.line));
                 }
             }
-            Err(error) => format!("{error:#}"),
-        };
-        if deadline.passed() {
-            return Some(line);
+            Err(error) if last => return Err(error),
+            Err(_) => {}
         }
         tokio::time::sleep(Duration::from_millis(100).min(deadline.left())).await;
+    }
+}
+
+/// Whether an answer says what the loss of a store is declared to do.
+fn says(effect: OnLoss, answer: &Answer) -> bool {
+    match effect {
+        OnLoss::NotReady => answer.line.contains("status 503"),
+        OnLoss::Degrade => answer.degraded(),
     }
 }
 
@@ -257,5 +312,26 @@ mod tests {
         assert!(Answer::find(&lines, "http://own.a:8000/ready").unwrap().open());
         assert!(!Answer::find(&lines, "tcp://10.0.0.2:80").unwrap().open());
         assert_eq!(Answer::find(&lines, "tcp://10.0.0.2:8"), None);
+    }
+
+    #[test]
+    fn one_that_ended_is_told_and_one_that_could_not_be_asked_is_not() {
+        let hangs = || anyhow::anyhow!("the engine hangs");
+        let ended = said(Some("ended with exit code 101".into()), Err(hangs())).unwrap();
+        assert!(matches!(ended, Said::Ended(how) if how == "ended with exit code 101"));
+        let running = said(None, Err(hangs())).unwrap_err();
+        assert!(running.to_string().contains("the engine hangs"), "{running}");
+        let line = "refused http://own.a:8000/live".to_owned();
+        let asked = said(None, Ok(vec![Answer { line }])).unwrap();
+        assert!(matches!(asked, Said::Answer(answer) if !answer.open()));
+    }
+
+    #[test]
+    fn what_a_loss_is_declared_to_do_is_what_readiness_must_say() {
+        let answer = |line: &str| Answer { line: line.into() };
+        let refused = answer("refused http://own.a:8000/ready status 503");
+        let degraded = answer("open http://own.a:8000/ready 3ms degraded");
+        assert!(says(OnLoss::NotReady, &refused) && !says(OnLoss::Degrade, &refused));
+        assert!(says(OnLoss::Degrade, &degraded) && !says(OnLoss::NotReady, &degraded));
     }
 }

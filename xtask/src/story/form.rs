@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -66,15 +66,21 @@ pub struct Traffic {
     pub read_back: Option<Step>,
 }
 
-/// The files of a service's folder (`stories` or `faults`), in the order of their names.
+/// The files of a service's folder (`stories` or `faults`), in the order of their names; none where there is no
+/// such folder.
+///
+/// # Errors
+/// Exit 2: what is there cannot be read.
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        return Ok(Vec::new());
+    let unreadable = |error: std::io::Error| wrong(dir, &format!("cannot be read: {error}"));
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(unreadable)?,
     };
     let paths = entries
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<Vec<_>, _>>()
-        .with_context(|| format!("cannot read {}", dir.display()))?;
+        .map_err(unreadable)?;
     let mut paths: Vec<_> = paths
         .into_iter()
         .filter(|path| path.extension().is_some_and(|kind| kind == "json"))
@@ -165,7 +171,8 @@ fn given() -> BTreeSet<String> {
 }
 
 fn read(path: &Path) -> Result<Value> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| wrong(path, &format!("cannot be read: {error}")))?;
     serde_json::from_str(&text).map_err(|error| wrong(path, &error.to_string()))
 }
 
@@ -262,6 +269,28 @@ mod tests {
         );
         assert!(refused("[]").contains("no steps"));
         assert!(refused("[{").contains("EOF"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_and_only_an_absent_folder_has_no_stories() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("services/x/stories");
+        assert!(files(&dir).unwrap().is_empty());
+        std::fs::create_dir_all(dir.parent().unwrap()).unwrap();
+        std::fs::write(&dir, "no folder").unwrap();
+        let usage = |error: anyhow::Error| {
+            assert_eq!(
+                crate::exit::explain(&error).0,
+                crate::exit::Exit::Usage,
+                "{error}"
+            );
+            error.to_string()
+        };
+        let odd = usage(files(&dir).unwrap_err());
+        assert!(odd.starts_with("services/x/stories: cannot be read"), "{odd}");
+        let path = folder.path().join("services/x/a.json");
+        std::fs::write(&path, b"\xff").unwrap();
+        assert!(usage(story(&path).unwrap_err()).contains("UTF-8"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a fault's effects are judged to be: readiness while it lasts, recovery, and what became of requests.
 
-use super::traffic::{Source, Traffics};
+use super::traffic::{Lost, Source, Traffics};
 use super::trouble::{Noticed, Trouble};
 use crate::catalogue::{OnLoss, Service};
 use crate::stack::NOTICE;
@@ -31,6 +31,18 @@ impl Trouble<'_> {
         }
     }
 
+    pub(super) fn liveness(&self, unlive: Option<String>, times: usize) -> Check {
+        let name = self.name("liveness");
+        match unlive {
+            Some(why) => Check::violated(
+                name,
+                format!("no longer live: {why}"),
+                "liveness is about the process alone",
+            ),
+            None => Check::passed(name, format!("live each of {times} times that it was asked")),
+        }
+    }
+
     pub(super) fn recovery(&self, why_not: Option<String>, same_process: bool) -> Check {
         let name = self.name("recovery");
         match why_not {
@@ -45,13 +57,11 @@ impl Trouble<'_> {
     }
 
     /// What became of the requests of one source.
-    pub(super) fn answers(
-        &self,
-        source: &Source,
-        traffics: &Traffics,
-        lost: (usize, Option<String>),
-    ) -> Vec<Check> {
-        let (title, limit) = (&source.title, self.stack.request_timeout().as_secs());
+    pub(super) fn answers(&self, source: &Source, traffics: &Traffics, lost: &Lost) -> Vec<Check> {
+        let (title, limit) = (
+            &source.title,
+            self.stack.request_timeout(&source.service).as_secs(),
+        );
         let name = self.name(&format!("answers to {title}"));
         let slowest = traffics.slowest.as_secs_f64();
         let answers = match (traffics.hung.first(), traffics.wrong.first()) {
@@ -72,22 +82,55 @@ impl Trouble<'_> {
                 format!("{} sent, the slowest took {slowest:.1} s", traffics.sent),
             ),
         };
-        let name = self.name(&format!("acknowledged {title}"));
-        let kept = match lost {
-            (0, _) => Check::passed(
-                name,
-                format!("{} acknowledged, none lost", traffics.acknowledged()),
-            ),
-            (count, first) => Check::violated(
-                name,
-                format!(
-                    "{count} of {} lost: {}",
-                    traffics.acknowledged(),
-                    first.unwrap_or_default()
-                ),
-                "acknowledge only what the store has confirmed",
-            ),
+        let mut checks = vec![answers];
+        if source.reads_back() {
+            let name = self.name(&format!("acknowledged {title}"));
+            checks.push(kept(name, traffics.acknowledged(), lost));
+        }
+        checks
+    }
+}
+
+/// What became of that which was acknowledged.
+fn kept(name: String, acknowledged: usize, lost: &Lost) -> Check {
+    match lost {
+        Lost {
+            first: Some(first),
+            count,
+            ..
+        } => Check::violated(
+            name,
+            format!("{count} of {acknowledged} lost: {first}"),
+            "acknowledge only what the store has confirmed",
+        ),
+        Lost { unasked: 0, .. } => Check::passed(name, format!("{acknowledged} acknowledged, none lost")),
+        Lost { unasked, .. } => Check::undecided(
+            name,
+            format!("{unasked} of {acknowledged} could not be read back: no request for them is answered"),
+            "recovery says why, or the service's log",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Outcome;
+
+    #[test]
+    fn what_nobody_answers_about_is_neither_kept_nor_lost() {
+        let outcome = |count, unasked| {
+            let first = (count > 0).then(|| "request 1: status 404".to_owned());
+            let lost = Lost {
+                count,
+                first,
+                unasked,
+            };
+            kept("x".into(), 9, &lost).outcome
         };
-        vec![answers, kept]
+        assert_eq!(outcome(0, 0), Outcome::Passed);
+        assert_eq!(outcome(0, 3), Outcome::Undecided);
+        assert_eq!(outcome(1, 0), Outcome::Violated);
+        assert_eq!(outcome(1, 3), Outcome::Violated);
     }
 }

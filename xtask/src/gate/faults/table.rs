@@ -19,6 +19,9 @@ pub struct Row {
     pub recovered_ms: Option<u64>,
     pub acknowledged: usize,
     pub lost: usize,
+    /// Acknowledged, and not answered about afterwards.
+    #[serde(default)]
+    pub unasked: usize,
     /// Answers or connections that the relay touched, where there was one.
     pub touched: Option<u64>,
 }
@@ -51,7 +54,10 @@ impl Row {
             self.wrong.to_string(),
             seconds(self.recovered_ms, "never"),
             self.acknowledged.to_string(),
-            self.lost.to_string(),
+            match self.unasked {
+                0 => self.lost.to_string(),
+                unasked => format!("{} ({unasked} unknown)", self.lost),
+            },
         ]
     }
 
@@ -97,18 +103,20 @@ mod tests {
             recovered_ms: None,
             acknowledged: 12,
             lost: 1,
+            unasked: 0,
             touched: None,
         };
         let slowed = Row {
             fault: "slowed".into(),
             noticed_ms: None,
+            unasked: 4,
             ..row.clone()
         };
         insta::assert_snapshot!(render(&[row, slowed]), @r"
         | store | fault | noticed after | requests | slowest answer | hung | wrong answers | recovered after | acknowledged | lost |
         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
         | postgres | frozen | 3.2 s | 90 | 25.0 s | 0 | 0 | never | 12 | 1 |
-        | postgres | slowed | - | 90 | 25.0 s | 0 | 0 | never | 12 | 1 |
+        | postgres | slowed | - | 90 | 25.0 s | 0 | 0 | never | 12 | 1 (4 unknown) |
         ");
     }
 }

@@ -62,13 +62,24 @@ impl Traffics {
     }
 }
 
+/// What reading back came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// Answered otherwise than when they were acknowledged.
+    pub(super) count: usize,
+    /// The first of these answers.
+    pub(super) first: Option<String>,
+    /// Not answered about in time.
+    pub(super) unasked: usize,
+}
+
 impl Source {
     /// Prepares all traffic of the judged services: logged in, models registered.
     pub(super) async fn prepare(stack: &Stack<'_>) -> Result<Vec<Source>> {
-        let limit = stack.request_timeout();
         let mut sources = Vec::new();
         for service in stack.services().filter(|service| stack.is_judged(&service.name)) {
             let files: Vec<PathBuf> = form::files(&stack.context.root.join(&service.dir).join("faults"))?;
+            let limit = stack.request_timeout(&service.name);
             for path in files {
                 // A moment more than the services have: an answer at the last moment is an answer.
                 let teller =
@@ -140,36 +151,39 @@ impl Source {
         }
     }
 
-    /// How many of the acknowledged requests cannot be read back, and the first such answer.
-    pub(super) async fn lost(&self, traffics: &Traffics) -> (usize, Option<String>) {
+    pub(super) fn reads_back(&self) -> bool {
+        self.traffic.read_back.is_some()
+    }
+
+    /// Reads all back that was acknowledged, until one is not answered about by the deadline.
+    pub(super) async fn lost(&self, traffics: &Traffics, deadline: Deadline) -> Lost {
+        let mut lost = Lost::default();
         let Some(read) = &self.traffic.read_back else {
-            return (0, None);
+            return lost;
         };
-        let (mut lost, mut first) = (0, None);
-        for variables in &traffics.acknowledged {
-            let deadline = Deadline::within(Duration::from_secs(5));
-            let last = Mutex::new(String::new());
-            let found = poll(deadline, Duration::from_millis(200), || async {
+        for (index, variables) in traffics.acknowledged.iter().enumerate() {
+            let about = poll(deadline, Duration::from_millis(200), || async {
                 match self.one(read, &mut variables.clone()).await {
-                    Ok(()) => Some(true),
+                    Ok(()) => Some(Ok(())),
+                    Err(Bad::Wrong(why)) => Some(Err(why)),
                     // Not an answer about the row: asked again.
                     Err(Bad::Refused | Bad::Hung(_)) => None,
-                    Err(Bad::Wrong(why)) => {
-                        if let Ok(mut last) = last.lock() {
-                            *last = why;
-                        }
-                        Some(false)
-                    }
                 }
             });
-            if found.await != Some(true) {
-                lost += 1;
-                let n = variables.get("n").cloned().unwrap_or_default();
-                let why = last.into_inner().unwrap_or_default();
-                first.get_or_insert(format!("request {n}: {why}"));
+            match about.await {
+                Some(Ok(())) => {}
+                Some(Err(why)) => {
+                    lost.count += 1;
+                    let n = variables.get("n").cloned().unwrap_or_default();
+                    lost.first.get_or_insert(format!("request {n}: {why}"));
+                }
+                None => {
+                    lost.unasked = traffics.acknowledged.len() - index;
+                    break;
+                }
             }
         }
-        (lost, first)
+        lost
     }
 
     fn numbered(&self) -> Variables {
@@ -213,5 +227,63 @@ fn note(all: &Mutex<Traffics>, step: &Step, begun: Instant, answer: Result<(), B
             all.hung.push(word);
         }
         Err(Bad::Wrong(why)) => all.wrong.push(format!("'{}': {why}", step.name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    /// A source whose edge answers one question about a row after the other, then closes every connection.
+    fn source(answers: &'static [u16]) -> Source {
+        let edge = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = edge.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for (index, asker) in edge.incoming().flatten().enumerate() {
+                let mut asker = asker;
+                let _ = asker.read(&mut [0; 4096]);
+                if let Some(status) = answers.get(index) {
+                    let head = "content-length: 0\r\nconnection: close";
+                    let _ = write!(asker, "HTTP/1.1 {status} x\r\n{head}\r\n\r\n");
+                }
+            }
+        });
+        let step = r#"{"name":"row","method":"GET","path":"/${n}","expect":{"status":200}}"#;
+        let traffic = format!(r#"{{"request":{step},"read_back":{step}}}"#);
+        Source {
+            service: "x".into(),
+            title: "rows".into(),
+            traffic: serde_json::from_str(&traffic).unwrap(),
+            teller: Teller::new(port).unwrap(),
+            variables: Variables::new(),
+            next: AtomicUsize::new(1),
+        }
+    }
+
+    fn acknowledged(count: usize) -> Traffics {
+        let rows = (0..count).map(|n| Variables::from([("n".to_owned(), n.to_string())]));
+        Traffics {
+            acknowledged: rows.collect(),
+            ..Traffics::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_is_lost_where_an_answer_says_so_and_unknown_where_none_comes() {
+        let begun = Instant::now();
+        let deadline = Deadline::within(Duration::from_millis(500));
+        let lost = source(&[200, 404]).lost(&acknowledged(40), deadline).await;
+        assert_eq!((lost.count, lost.unasked), (1, 38), "{lost:?}");
+        assert!(
+            lost.first
+                .unwrap()
+                .starts_with("request 1: expected status 200, got 404")
+        );
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "each row waited for on its own"
+        );
     }
 }

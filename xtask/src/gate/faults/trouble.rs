@@ -13,7 +13,7 @@ use super::traffic::{Source, Traffics};
 use super::word;
 use crate::catalogue::Service;
 use crate::cli::FaultKind;
-use crate::context::Deadline;
+use crate::context::{Deadline, poll};
 use crate::engine::Endpoint;
 use crate::exit::Failure;
 use crate::stack::{Found, Stack, notices};
@@ -23,6 +23,10 @@ use crate::verdict::Check;
 const BEFORE: Duration = Duration::from_secs(1);
 /// How long a fault lasts at least while requests keep coming.
 const AT_LEAST: Duration = Duration::from_secs(4);
+/// Between two questions whether a service is live.
+const LIVE_EVERY: Duration = Duration::from_secs(2);
+/// How long rows are read back where not all recovered: long enough for an answer.
+const NOT_BACK: Duration = Duration::from_secs(5);
 /// The delay of a slowed store's answers.
 const SLOWED: &str = "slowed 500";
 
@@ -75,7 +79,8 @@ impl<'a> Trouble<'a> {
             tokio::time::sleep(BEFORE).await;
             let began = Instant::now();
             self.begin().await?;
-            let noticed = join_all(self.dependents().map(|service| self.noticed(service, began))).await;
+            let noticed = self.dependents().map(|service| self.noticed(service, began));
+            let noticed = try_join_all(noticed).await?;
             tokio::time::sleep(AT_LEAST.saturating_sub(began.elapsed())).await;
             Ok::<_, anyhow::Error>(noticed)
         };
@@ -85,11 +90,16 @@ impl<'a> Trouble<'a> {
             stop.store(true, SeqCst);
             noticed
         };
-        let flows = join_all(sources.iter().map(|source| source.flow(&stop)));
-        // The fault outlasts every request that was sent while it lasted: none is saved by its end.
-        let (noticed, mut flows) = tokio::join!(watch, flows);
-        let noticed = noticed?;
-        let live = self.live().await?;
+        let over = AtomicBool::new(false);
+        let flows = async {
+            let flows = join_all(sources.iter().map(|source| source.flow(&stop)));
+            // The fault outlasts every request that was sent while it lasted: none is saved by its end.
+            let both = tokio::join!(watch, flows);
+            over.store(true, SeqCst);
+            both
+        };
+        let ((noticed, mut flows), live) = tokio::join!(flows, self.live(&over));
+        let (noticed, live) = (noticed?, live?);
         let touched = self.end().await?;
         let back = self.back(sources, &mut flows).await?;
         let mut row = self.row(&noticed, &flows, back.after, touched);
@@ -105,9 +115,15 @@ impl<'a> Trouble<'a> {
             add(&service, check);
         }
         for (source, traffics) in sources.iter().zip(&flows) {
-            let lost = source.lost(traffics).await;
-            row.lost += lost.0;
-            self.answers(source, traffics, lost)
+            let patience = if back.after.is_some() {
+                self.recovery_limit()
+            } else {
+                NOT_BACK
+            };
+            let lost = source.lost(traffics, Deadline::within(patience)).await;
+            row.lost += lost.count;
+            row.unasked += lost.unasked;
+            self.answers(source, traffics, &lost)
                 .into_iter()
                 .for_each(|check| add(&source.service, check));
         }
@@ -173,6 +189,10 @@ impl<'a> Trouble<'a> {
         Ok(None)
     }
 
+    fn recovery_limit(&self) -> Duration {
+        Duration::from_millis(self.stack.plan.limits.recovery_deadline_ms)
+    }
+
     fn relay(&self) -> Result<&Relay<'a>> {
         self.relay.context("there is no relay")
     }
@@ -188,36 +208,38 @@ impl<'a> Trouble<'a> {
 
     /// Waits until a dependent says what its `on_loss` declares. A store that is slow is not lost: then only
     /// what is answered counts.
-    async fn noticed(&self, service: &Service, began: Instant) -> Noticed {
+    async fn noticed(&self, service: &Service, began: Instant) -> Result<Noticed> {
         if self.kind == FaultKind::Slowed {
-            return Noticed {
+            return Ok(Noticed {
                 after: None,
                 wrong: None,
-            };
+            });
         }
-        let wrong = notices(self.stack, service, self.store).await;
-        Noticed {
+        let wrong = notices(self.stack, service, self.store).await?;
+        Ok(Noticed {
             after: wrong.is_none().then(|| began.elapsed()),
             wrong,
-        }
+        })
     }
 
-    /// Every service is still live while the fault lasts.
-    async fn live(&self) -> Result<Vec<(String, Check)>> {
+    /// Every service is live whenever it is asked until all is `over`, and once more then.
+    async fn live(&self, over: &AtomicBool) -> Result<Vec<(String, Check)>> {
         let asked = self.started.iter().map(|(service, _)| async move {
-            let url = format!("http://own.{}:{}/live", service.name, service.port);
-            let answers = self.stack.probe(&service.name, &[url]).await?;
-            let check = if answers[0].open() {
-                Check::passed(self.name("liveness"), "live throughout")
-            } else {
-                let hint = "liveness is about the process alone";
-                Check::violated(
-                    self.name("liveness"),
-                    format!("no longer live: {}", answers[0].line),
-                    hint,
-                )
+            let mut times = 0;
+            let unlive = loop {
+                let last = over.load(SeqCst);
+                times += 1;
+                let unlive = self.stack.unlive(service).await?;
+                if unlive.is_some() || last {
+                    break unlive;
+                }
+                let pause = Deadline::within(LIVE_EVERY);
+                poll(pause, Duration::from_millis(50), || async {
+                    over.load(SeqCst).then_some(())
+                })
+                .await;
             };
-            Ok((service.name.clone(), check))
+            Ok((service.name.clone(), self.liveness(unlive, times)))
         });
         try_join_all(asked).await
     }
@@ -241,7 +263,7 @@ impl<'a> Trouble<'a> {
 
     async fn recovered(&self, sources: &[Source]) -> Result<Back> {
         let began = Instant::now();
-        let limit = Duration::from_millis(self.stack.plan.limits.recovery_deadline_ms);
+        let limit = self.recovery_limit();
         let deadline = Deadline::within(limit);
         let ready = self.started.iter().map(|(service, started_at)| async move {
             let why = self.stack.well_by(service, deadline).await?;
@@ -297,6 +319,7 @@ impl<'a> Trouble<'a> {
             recovered_ms: back.map(millis),
             acknowledged: flows.iter().map(Traffics::acknowledged).sum(),
             lost: 0,
+            unasked: 0,
             touched,
         }
     }

@@ -46,21 +46,20 @@ async fn started_at(stack: &Stack<'_>, service: &Service) -> Result<String> {
 
 async fn lost(stack: &Stack<'_>, service: &Service, store: &str) -> Result<Check> {
     let name = format!("without {store}");
-    let live = format!("http://own.{}:{}/live", service.name, service.port);
-    let wrong = notices(stack, service, store).await;
-    let answers = stack.probe(&service.name, &[live]).await?;
+    let wrong = notices(stack, service, store).await?;
+    let unlive = stack.unlive(service).await?;
     let word = match service.on_loss.get(store).copied().unwrap_or(OnLoss::NotReady) {
         OnLoss::NotReady => "not ready",
         OnLoss::Degrade => "ready, degraded",
     };
-    Ok(match wrong {
-        _ if !answers[0].open() => Check::violated(
+    Ok(match (wrong, unlive) {
+        (_, Some(why)) => Check::violated(
             name,
-            format!("no longer live: {}", answers[0].line),
+            format!("no longer live: {why}"),
             "liveness is about the process alone",
         ),
-        None => Check::passed(name, format!("{word}, and live")),
-        Some(line) => Check::violated(
+        (None, None) => Check::passed(name, format!("{word}, and live")),
+        (Some(line), None) => Check::violated(
             name,
             format!("should be {word}: {line}"),
             "make on_loss in its Cargo.toml true",

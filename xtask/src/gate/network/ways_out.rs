@@ -1,5 +1,8 @@
 //! Internal networks lead nowhere: from inside every service and store, nothing outside the stack can be reached.
-//! The same targets are asked from a network that does lead outside: what answers nobody proves nothing.
+//! The same targets are asked from a network that does lead outside: what answers nobody proves nothing. What the
+//! engine itself says of each network needs nobody to answer.
+
+mod judging;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -9,13 +12,14 @@ use anyhow::{Context as _, Result};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::policy::{HostGateway, Policy};
+use super::policy::Policy;
 use crate::context::{Deadline, poll};
-use crate::engine::ContainerSpec;
+use crate::engine::{ContainerSpec, Leads};
 use crate::exit::Failure;
 use crate::stack::{Answer, Found, Stack};
-use crate::verdict::Check;
+use judging::{judge, reached};
 
+const OUTSIDE: &str = "a container on a network that leads outside";
 /// The network that a container joins where none is named.
 const DEFAULT_BRIDGE: &str = "bridge";
 
@@ -26,16 +30,6 @@ struct Target {
     what: String,
     /// Of a gateway: its network.
     network: Option<String>,
-}
-
-/// What one member reached.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Reached {
-    /// Ways out, in words.
-    out: Vec<String>,
-    /// The host's address in its own networks.
-    host: Vec<String>,
-    tried: usize,
 }
 
 pub(super) async fn check(
@@ -49,11 +43,11 @@ pub(super) async fn check(
         .create_network(&network, &stack.context.run_id)
         .await?;
     let listener = listener(stack, &network).await?;
-    let gateways = gateways(stack, &network).await?;
+    let networks = networks(stack, &network).await?;
     // Kept until all are asked: the kernel itself answers a connect.
-    let (_listening, mut targets) = on_the_host(&gateways)?;
+    let (_listening, mut targets, deaf) = on_the_host(&networks)?;
     targets.extend([
-        target(listener, "a container on a network that leads outside"),
+        target(listener, OUTSIDE),
         target(format!("tcp://{}", policy.metadata), "the cloud's metadata"),
         target(format!("name://{}", policy.outside_name), "outside names"),
     ]);
@@ -61,9 +55,13 @@ pub(super) async fn check(
     let (answering, silent): (Vec<Target>, Vec<Target>) = targets
         .into_iter()
         .partition(|target| answering.contains(&target.url));
-    let silent: Vec<String> = silent.into_iter().map(|target| target.what).collect();
+    let silent: Vec<String> = deaf
+        .into_iter()
+        .chain(silent.into_iter().map(|target| target.what))
+        .collect();
     figures.insert("ways_out_that_answer_nobody".into(), json!(silent));
-    judge_all(stack, policy, &answering, &silent).await
+    let open = |network: &String| networks.get(network).is_none_or(|leads| !leads.internal);
+    judge_all(stack, policy, &answering, &silent, &open).await
 }
 
 /// Every prober asks all that answers, and is judged; a store's answers count for all that need it.
@@ -72,6 +70,7 @@ async fn judge_all(
     policy: &Policy,
     targets: &[Target],
     silent: &[String],
+    leads_outside: &impl Fn(&String) -> bool,
 ) -> Result<Found> {
     let stores = stack.stores();
     let services = stack.services().map(|service| service.name.clone());
@@ -82,7 +81,10 @@ async fn judge_all(
         let own = stack.engine.endpoints(stack.container(prober)?).await?;
         let own: Vec<String> = own.into_iter().map(|end| end.network).collect();
         let answers = stack.probe(prober, urls).await?;
-        Ok::<_, anyhow::Error>((prober, reached(targets, &answers, &own)))
+        let mut reached = reached(targets, &answers, &own);
+        let open = own.iter().filter(|network| leads_outside(network));
+        reached.out.extend(open.map(|network| not_internal(network)));
+        Ok::<_, anyhow::Error>((prober, reached))
     });
     let asked: Vec<_> = stream::iter(asked).buffer_unordered(4).collect().await;
     let mut found = Found::new();
@@ -140,42 +142,46 @@ async fn listener(stack: &Stack<'_>, network: &str) -> Result<String> {
     Ok(format!("tcp://{address}:{port}"))
 }
 
-/// Network -> the host's address in it: of all networks of the stack, the one outside, and the default bridge.
-async fn gateways(stack: &Stack<'_>, outside: &str) -> Result<BTreeMap<String, String>> {
-    let mut networks = stack.networks().await?;
-    networks.extend([outside.to_owned(), DEFAULT_BRIDGE.to_owned()]);
-    let mut gateways = BTreeMap::new();
-    for network in networks {
-        if let Some(gateway) = stack.engine.gateway(&network).await? {
-            gateways.insert(network, gateway);
+/// Where each network leads: all of the stack, the one outside, and the default bridge where there is one.
+async fn networks(stack: &Stack<'_>, outside: &str) -> Result<BTreeMap<String, Leads>> {
+    let mut names = stack.networks().await?;
+    names.extend([outside.to_owned(), DEFAULT_BRIDGE.to_owned()]);
+    let mut networks = BTreeMap::new();
+    for name in names {
+        if let Some(leads) = stack.engine.leads(&name).await? {
+            networks.insert(name, leads);
         }
     }
-    Ok(gateways)
+    Ok(networks)
 }
 
-/// Listens on the host's address in each of these networks, and nowhere else.
-fn on_the_host(gateways: &BTreeMap<String, String>) -> Result<(Vec<TcpListener>, Vec<Target>)> {
-    let (mut listening, mut targets) = (Vec::new(), Vec::new());
-    for (network, gateway) in gateways {
-        let listener = TcpListener::bind((gateway.as_str(), 0)).map_err(|error| {
-            let what = format!("cannot listen on the host's address {gateway} in {network}: {error}");
-            Failure::undecided(
-                what,
-                "the ways to the host can be asked for where the engine runs on it",
-            )
-        })?;
+/// Listens on the host's address in each of these networks, and nowhere else. Last, where it cannot: those of an
+/// engine on another machine, or in a network of its own, are not ours to listen on.
+fn on_the_host(networks: &BTreeMap<String, Leads>) -> Result<(Vec<TcpListener>, Vec<Target>, Vec<String>)> {
+    let (mut listening, mut targets, mut deaf) = (Vec::new(), Vec::new(), Vec::new());
+    for (network, leads) in networks {
+        let Some(gateway) = &leads.gateway else { continue };
+        let what = format!("the host's address in {}", plain(network));
+        let Ok(listener) = TcpListener::bind((gateway.as_str(), 0)) else {
+            deaf.push(what);
+            continue;
+        };
         let port = listener
             .local_addr()
             .context("a listener without an address")?
             .port();
         targets.push(Target {
             url: format!("tcp://{gateway}:{port}"),
-            what: format!("the host's address in {}", plain(network)),
+            what,
             network: Some(network.clone()),
         });
         listening.push(listener);
     }
-    Ok((listening, targets))
+    Ok((listening, targets, deaf))
+}
+
+fn not_internal(network: &str) -> String {
+    format!("the network {} is not internal, says the engine", plain(network))
 }
 
 /// A network's name without the run's.
@@ -186,138 +192,57 @@ fn plain(network: &str) -> &str {
 /// The positive control: what answers a container on a network that leads outside.
 async fn control(stack: &Stack<'_>, network: &str, targets: &[Target]) -> Result<Vec<String>> {
     let urls: Vec<String> = targets.iter().map(|target| target.url.clone()).collect();
-    let needed = |answers: &[Answer]| {
-        let ours = |(target, answer): (&Target, &Answer)| {
-            let ours = target.network.is_some() || target.what.starts_with("a container");
-            ours && !answer.open()
-        };
-        !targets.iter().zip(answers).any(ours)
-    };
-    // The container that listens may only just have been started.
+    // The container that listens may only just have been started. A host may refuse its containers: whether it
+    // does is known before that.
     let deadline = Deadline::within(Duration::from_secs(15));
+    let hosts = Deadline::within(Duration::from_secs(5));
     let answers = poll(deadline, Duration::from_millis(200), || async {
         let answers = stack.probe_inside(network, "outside", &urls).await.ok()?;
-        needed(&answers).then_some(answers)
+        suffices(targets, &answers, hosts.passed()).then_some(answers)
     });
     let answers = answers.await.ok_or_else(|| {
         let what = "ways out: nothing answers a container on a network that leads outside either";
-        Failure::undecided(
-            what,
-            "may containers of this engine reach their host and each other?",
-        )
+        Failure::undecided(what, "may containers of this engine reach each other?")
     })?;
     let open = targets.iter().zip(&answers).filter(|(_, answer)| answer.open());
     Ok(open.map(|(target, _)| target.url.clone()).collect())
 }
 
-fn reached(targets: &[Target], answers: &[Answer], own: &[String]) -> Reached {
-    let mut reached = Reached {
-        tried: targets.len(),
-        ..Reached::default()
-    };
-    for (target, _) in targets.iter().zip(answers).filter(|(_, answer)| answer.open()) {
-        let word = format!("{} ({})", target.what, target.url);
-        match &target.network {
-            Some(network) if own.contains(network) => reached.host.push(word),
-            _ => reached.out.push(word),
-        }
-    }
-    reached
-}
-
-fn judge(reached: &Reached, policy: &Policy, silent: &[String], suffix: &str) -> [Check; 2] {
-    let name = format!("ways out{suffix}");
-    let out = if reached.out.is_empty() {
-        let nobody = if silent.is_empty() {
-            String::new()
-        } else {
-            format!(
-                "; not asked, since they answer nobody here: {}",
-                silent.join(", ")
-            )
+/// Whether a control says enough: the container outside must answer, the host within its time.
+fn suffices(targets: &[Target], answers: &[Answer], host_had_its_time: bool) -> bool {
+    let mut both = targets.iter().zip(answers);
+    both.all(|(target, answer)| {
+        let needed = match target.network {
+            Some(_) => !host_had_its_time,
+            None => target.what == OUTSIDE,
         };
-        Check::passed(
-            name,
-            format!("{} tried, none leads outside{nobody}", reached.tried),
-        )
-    } else {
-        let hint = "every network of a service is `internal: true` in compose/; only the edge leads outside";
-        Check::violated(name, format!("open: {}", reached.out.join(", ")), hint)
-    };
-    let name = format!("host gateway{suffix}");
-    let host = match (reached.host.is_empty(), policy.host_gateway) {
-        (true, _) => Check::passed(name, "refused"),
-        (false, HostGateway::Accepted) => {
-            let count = reached.host.len();
-            let ways = crate::catalogue::plural(count);
-            Check::passed(
-                name,
-                format!(
-                    "{count} way{ways} open, accepted by docker/policy/network.toml: {}",
-                    policy.reason
-                ),
-            )
-        }
-        (false, HostGateway::Refused) => {
-            let hint = "an engine of version 28 or newer can isolate it (`gateway_mode_ipv4: isolated`)";
-            Check::violated(name, format!("open: {}", reached.host.join(", ")), hint)
-        }
-    };
-    [out, host]
+        answer.open() || !needed
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Outcome;
-
-    fn policy(host_gateway: HostGateway) -> Policy {
-        Policy {
-            host_gateway,
-            reason: "it is so".into(),
-            metadata: "169.254.169.254:80".into(),
-            outside_name: "example.com".into(),
-        }
-    }
-
-    fn outcomes(open: &[&str], host_gateway: HostGateway) -> [Outcome; 2] {
-        let gateway = |network: &str| Target {
-            network: Some(network.to_owned()),
-            ..target(format!("tcp://{network}:1"), network)
-        };
-        let targets = [
-            gateway("own"),
-            gateway("other"),
-            target("name://x".into(), "outside names"),
-        ];
-        let answers: Vec<Answer> = targets
-            .iter()
-            .map(|target| Answer {
-                line: format!(
-                    "{} {}",
-                    if open.contains(&target.what.as_str()) {
-                        "open"
-                    } else {
-                        "refused"
-                    },
-                    target.url
-                ),
-            })
-            .collect();
-        let reached = reached(&targets, &answers, &["own".to_owned()]);
-        judge(&reached, &policy(host_gateway), &[], "").map(|check| check.outcome)
-    }
 
     #[test]
-    fn any_way_out_is_a_violation_and_the_hosts_own_address_is_for_policy_to_say() {
-        use Outcome::{Passed, Violated};
-        assert_eq!(outcomes(&[], HostGateway::Refused), [Passed, Passed]);
-        assert_eq!(
-            outcomes(&["outside names"], HostGateway::Accepted),
-            [Violated, Passed]
-        );
-        assert_eq!(outcomes(&["other"], HostGateway::Accepted), [Violated, Passed]);
-        assert_eq!(outcomes(&["own"], HostGateway::Accepted), [Passed, Passed]);
-        assert_eq!(outcomes(&["own"], HostGateway::Refused), [Passed, Violated]);
+    fn the_control_needs_the_container_outside_and_waits_a_while_for_the_host() {
+        let host = Target {
+            network: Some("own".into()),
+            ..target("tcp://own:1".into(), "own")
+        };
+        let targets = [
+            host,
+            target("tcp://out:1".into(), OUTSIDE),
+            target("name://x".into(), "names"),
+        ];
+        let answers = |words: [&str; 3]| {
+            words.map(|word| Answer {
+                line: format!("{word} x"),
+            })
+        };
+        assert!(suffices(&targets, &answers(["open", "open", "refused"]), false));
+        let silent_host = answers(["timeout", "open", "refused"]);
+        assert!(!suffices(&targets, &silent_host, false) && suffices(&targets, &silent_host, true));
+        assert!(!suffices(&targets, &answers(["open", "refused", "open"]), true));
     }
 }
