@@ -17,7 +17,7 @@ use crate::context::{Deadline, poll};
 use crate::engine::Endpoint;
 use crate::exit::Failure;
 use crate::stack::{Found, Stack, notices};
-use crate::verdict::Check;
+use crate::verdict::{Check, Outcome};
 
 /// How long traffic flows before.
 const BEFORE: Duration = Duration::from_secs(1);
@@ -277,7 +277,9 @@ impl<'a> Trouble<'a> {
         });
         let mut checks = try_join_all(ready).await?;
         let mut after = Some(began.elapsed());
-        for source in sources {
+        let all_ready = checks.iter().all(|(_, check)| check.outcome == Outcome::Passed);
+        // Requests to what is not ready only say the same once more, at the end of the same deadline.
+        for source in sources.iter().filter(|_| all_ready) {
             if !source.works_within(deadline).await {
                 let why = format!(
                     "faults/{}: no request succeeds within {} s",
@@ -287,10 +289,7 @@ impl<'a> Trouble<'a> {
                 checks.push((source.service.clone(), self.recovery(Some(why), true)));
             }
         }
-        if checks
-            .iter()
-            .any(|(_, check)| check.outcome != crate::verdict::Outcome::Passed)
-        {
+        if checks.iter().any(|(_, check)| check.outcome != Outcome::Passed) {
             after = None;
         } else {
             after = after.max(Some(began.elapsed()));
