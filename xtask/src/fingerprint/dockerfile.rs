@@ -50,20 +50,6 @@ pub fn stages(text: &str) -> Vec<Stage> {
     stages
 }
 
-/// The first words of the instructions that the last stage's image is made by, on top of a base from outside.
-pub fn own_words(text: &str) -> Vec<String> {
-    let mut stages = stages(text);
-    let mut words = Vec::new();
-    let mut wanted = stages.last().map(|stage| stage.name.clone());
-    while let Some(stage) = stages.pop() {
-        if wanted.as_ref() == Some(&stage.name) {
-            words.splice(0..0, stage.words);
-            wanted = Some(stage.base);
-        }
-    }
-    words
-}
-
 /// The sources of a `COPY`: all words but the flags and the last one. From another stage: none.
 fn sources(rest: &str) -> Vec<String> {
     if rest.contains("--from=") {
@@ -112,37 +98,33 @@ fn named(path: &str) -> Option<PathBuf> {
     )
 }
 
-/// What the last stage, and those of this file that it stands on, are made of.
+/// What the stage that ships, and those of this file that it stands on, are made of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Shipped {
     /// The image outside this file.
     pub base: String,
-    /// How many instructions were added to it: each is one entry in an image's history.
-    pub instructions: usize,
+    /// The first words of the instructions that were added to it: each is one entry in an image's history.
+    pub words: Vec<String>,
 }
 
 /// Reads the stage that ships: `prod`, or else the last one.
 pub fn shipped(text: &str) -> Shipped {
-    let mut stages: Vec<(String, Shipped)> = Vec::new();
-    for (_, line) in logical_lines(text) {
-        let mut words = line.split_whitespace().filter(|word| !word.starts_with("--"));
-        if words.next().is_some_and(|word| word.eq_ignore_ascii_case("FROM")) {
-            let base = words.next().unwrap_or_default().to_owned();
-            // `AS name`
-            let name = words.nth(1).unwrap_or_default().to_lowercase();
-            let earlier = stages.iter().find(|(earlier, _)| *earlier == base.to_lowercase());
-            let instructions = 0;
-            let stage = earlier.map_or(Shipped { base, instructions }, |(_, stage)| stage.clone());
-            stages.push((name, stage));
-        } else if let Some((_, stage)) = stages.last_mut() {
-            stage.instructions += 1;
+    let mut stages = stages(text);
+    let is_named = |stage: &Stage, name: &str| stage.name.eq_ignore_ascii_case(name);
+    if let Some(place) = stages.iter().position(|stage| is_named(stage, "prod")) {
+        stages.truncate(place + 1);
+    }
+    let Some(Stage { base, words, .. }) = stages.pop() else {
+        return Shipped::default();
+    };
+    let mut shipped = Shipped { base, words };
+    while let Some(stage) = stages.pop() {
+        if is_named(&stage, &shipped.base) {
+            shipped.words.splice(0..0, stage.words);
+            shipped.base = stage.base;
         }
     }
-    let named = stages.iter().find(|(name, _)| name == "prod");
-    named
-        .or(stages.last())
-        .map(|(_, stage)| stage.clone())
-        .unwrap_or_default()
+    shipped
 }
 
 #[cfg(test)]
@@ -168,13 +150,20 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_made_by_its_last_stage_and_those_beneath() {
+    fn an_image_is_made_by_the_stage_that_ships_and_those_beneath() {
         let text = "FROM a AS build\nRUN x\nFROM --platform=linux/amd64 b AS base\nENV A=1\nFROM build AS ci\nRUN y\n\
                     FROM base AS prod\nCOPY --from=build \\\n  /x /x\nUSER 1\n";
         let names: Vec<_> = stages(text).into_iter().map(|stage| stage.name).collect();
         assert_eq!(names, ["build", "base", "ci", "prod"]);
-        assert_eq!(own_words(text), ["ENV", "COPY", "USER"]);
-        assert!(own_words("").is_empty());
+        let words = ["ENV", "COPY", "USER"];
+        assert_eq!(shipped(text).words, words);
+        // The engine knows no case in names, and the stage that ships need not be the last.
+        let other = text.replace("FROM base AS prod", "FROM BASE as Prod");
+        assert_eq!(
+            shipped(&format!("{other}FROM build AS late\nRUN z\n")).words,
+            words
+        );
+        assert_eq!(shipped(""), Shipped::default());
     }
 
     #[test]
@@ -197,7 +186,7 @@ mod tests {
     fn what_ships_is_counted_from_its_base_on() {
         let text = "ARG X=1\nFROM rust AS build\nRUN a \\\n  b\nFROM --platform=linux/amd64 distroless@sha256:1 AS root\n\
                     ENV A=b\n# a word\nFROM root AS prod\nCOPY --from=build a /a\nUSER 1\nFROM build AS ci\nRUN c\n";
-        let shipped_of = |text: &str| (shipped(text).base, shipped(text).instructions);
+        let shipped_of = |text: &str| (shipped(text).base, shipped(text).words.len());
         assert_eq!(shipped_of(text), ("distroless@sha256:1".to_owned(), 3));
         assert_eq!(shipped_of("FROM scratch\nCOPY a /a\n"), ("scratch".to_owned(), 1));
         assert_eq!(shipped_of(""), (String::new(), 0));

@@ -59,7 +59,7 @@ pub async fn check(
     let look = Look {
         archive: image.export(engine).await?.clone(),
         digest: image.digest.clone(),
-        own_words: dockerfile::own_words(&text),
+        own_words: dockerfile::shipped(&text).words,
         twin: twins.of(image).await,
     };
     let anatomy = tokio::task::spawn_blocking(move || look.measure()).await??;

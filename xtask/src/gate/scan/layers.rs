@@ -56,7 +56,7 @@ impl Layers {
     pub fn read(report: &str, dockerfile: &str) -> serde_json::Result<Self> {
         let Described { metadata } = serde_json::from_str(report)?;
         let history = metadata.image_config.history;
-        let own = dockerfile::shipped(dockerfile).instructions;
+        let own = dockerfile::shipped(dockerfile).words.len();
         let base = &history[..history.len().saturating_sub(own)];
         Ok(Layers {
             ids: metadata.diff_ids,
