@@ -471,6 +471,16 @@ pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     (best.0 > 0.75).then_some(best.1)
 }
 
+/// The first of some names and how many there are besides: `a, b, c, d and 7 more`.
+pub fn first_of(names: &[&str]) -> String {
+    const MOST: usize = 4;
+    let first = names[..names.len().min(MOST)].join(", ");
+    match names.len().saturating_sub(MOST) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
 pub fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
@@ -478,6 +488,12 @@ pub fn plural(count: usize) -> &'static str {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_list_says_how_long_it_is() {
+        assert_eq!(first_of(&["a", "b", "c", "d"]), "a, b, c, d");
+        assert_eq!(first_of(&["a", "b", "c", "d", "e", "f"]), "a, b, c, d and 2 more");
+    }
 
     /// A service with these crates (`name version`) in its binary.
     pub(crate) fn service(name: &str, crates: &[&str]) -> Service {

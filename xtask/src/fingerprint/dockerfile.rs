@@ -110,24 +110,21 @@ pub struct Shipped {
 /// Reads the stage that ships: `prod`, or else the last one.
 pub fn shipped(text: &str) -> Shipped {
     let mut stages = stages(text);
-    let prod = stages
-        .iter()
-        .position(|stage| stage.name.eq_ignore_ascii_case("prod"));
-    stages.truncate(prod.map_or(stages.len(), |place| place + 1));
-    let Some(mut shipped) = stages.pop() else {
+    let is_named = |stage: &Stage, name: &str| stage.name.eq_ignore_ascii_case(name);
+    if let Some(place) = stages.iter().position(|stage| is_named(stage, "prod")) {
+        stages.truncate(place + 1);
+    }
+    let Some(Stage { base, words, .. }) = stages.pop() else {
         return Shipped::default();
     };
-    // A name means the nearest stage above that has it.
+    let mut shipped = Shipped { base, words };
     while let Some(stage) = stages.pop() {
-        if stage.name.eq_ignore_ascii_case(&shipped.base) {
+        if is_named(&stage, &shipped.base) {
             shipped.words.splice(0..0, stage.words);
             shipped.base = stage.base;
         }
     }
-    Shipped {
-        base: shipped.base,
-        words: shipped.words,
-    }
+    shipped
 }
 
 #[cfg(test)]

@@ -51,9 +51,9 @@ pub struct Scanner {
     pub database: Option<Database>,
     /// Why the database that there is cannot be asked.
     damage: Option<String>,
-    exceptions: Exceptions,
+    exceptions: Arc<Exceptions>,
     dependencies: Arc<Dependencies>,
-    vex: Vex,
+    vex: Arc<Vex>,
 }
 
 /// The policy of the checkout, and the database that was named: read before anything is built, so that a fault
@@ -62,7 +62,9 @@ pub struct Scanner {
 pub struct Settings {
     policy: Policy,
     named: Option<Opened>,
+    exceptions: Arc<Exceptions>,
     dependencies: Arc<Dependencies>,
+    vex: Arc<Vex>,
 }
 
 impl Settings {
@@ -75,9 +77,9 @@ impl Settings {
         Ok(Settings {
             named: named.map(|dir| Database::open(dir, &context.cache)).transpose()?,
             dependencies: Arc::new(Dependencies::read(context, catalogue)?),
-            policy: Exceptions::read(&context.root)
-                .and(Vex::read(&context.root))
-                .and(Policy::read(&context.root))?,
+            exceptions: Arc::new(Exceptions::read(&context.root)?),
+            vex: Arc::new(Vex::read(&context.root)?),
+            policy: Policy::read(&context.root)?,
         })
     }
 
@@ -116,9 +118,9 @@ impl Scanner {
             policy: settings.policy.clone(),
             database,
             damage,
-            exceptions: Exceptions::read(&context.root)?,
+            exceptions: settings.exceptions.clone(),
             dependencies: settings.dependencies.clone(),
-            vex: Vex::read(&context.root)?,
+            vex: settings.vex.clone(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::catalogue::first_of;
 use crate::verdict::Check;
 
 /// The crates seen must be those of the binary. Crates of the build are set aside first: cargo-auditable 0.7.7
@@ -21,13 +22,7 @@ pub fn judge(seen: &BTreeSet<String>, expected: &BTreeSet<String>, build: &BTree
     let mut words = Vec::new();
     for (what, names) in [("not seen", missing), ("not in Cargo.lock's closure", unexpected)] {
         if !names.is_empty() {
-            let first: Vec<&str> = names.iter().copied().take(4).collect();
-            let more = if names.len() > 4 {
-                format!(" and {} more", names.len() - 4)
-            } else {
-                String::new()
-            };
-            words.push(format!("{what}: {}{more}", first.join(", ")));
+            words.push(format!("{what}: {}", first_of(&names)));
         }
     }
     Check::violated("crates", words.join("; "), hint)

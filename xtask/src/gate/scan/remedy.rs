@@ -12,7 +12,8 @@ pub fn without_mending(package: &str) -> String {
 }
 
 /// What has to be done for a crate to be of a version that mends it. `fixed` lists versions as a database
-/// does: `0.6.14, 1.6.1`. The command that is named works: everyone who asks for the crate takes the version.
+/// does: `0.6.14, 1.6.1`. Everyone who asks for the crate on our platform takes the version of the command that is
+/// named; who asks for it on another alone is not seen.
 pub fn of_crate(graph: &Graph, id: &str, fixed: &str) -> String {
     let (name, version) = id.split_once(' ').unwrap_or((id, ""));
     let newer = newer(fixed, version);

@@ -109,6 +109,10 @@ pub fn cause(before: Option<&BTreeSet<String>>, id: &str) -> Cause {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::catalogue::tests::service;
+    use crate::cli::RunOptions;
+    use crate::fingerprint::Inputs;
+    use crate::tool::git::Revision;
 
     const LOCK: &str = "[[package]]\nname = \"frontend\"\nversion = \"0.1.0\"\ndependencies = [\"smallvec\"]\n\
         [[package]]\nname = \"smallvec\"\nversion = \"0.6.13\"\nsource = \"registry+x\"\n[[package]]\nname = \"time\"\nversion = \"0.1.0\"\n";
@@ -140,5 +144,26 @@ pub(crate) mod tests {
             );
         }
         assert_eq!(cause(None, "smallvec 0.6.13"), Cause::Unknown);
+    }
+
+    #[tokio::test]
+    async fn of_a_base_that_this_machine_made_nobody_knows_whether_it_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = Context::new(folder.path().to_path_buf(), RunOptions::default());
+        let mut plan = ImagePlan {
+            service: service("frontend", &[]),
+            revision: Revision::UNKNOWN,
+            args: BTreeMap::new(),
+            key: String::new(),
+            inputs: Inputs::default(),
+            support: false,
+        };
+        let now = "FROM rust AS build\nFROM base@sha256:1 AS prod\n";
+        let no_git = sample().same_base(&context, &plan, now).await;
+        assert_eq!(no_git, Some(false));
+        plan.inputs
+            .bases
+            .insert("base@sha256:1".to_owned(), "horme-local/base:1".to_owned());
+        assert_eq!(sample().same_base(&context, &plan, now).await, None);
     }
 }

@@ -4,7 +4,6 @@ use super::Scanner;
 use super::database::Database;
 use super::exceptions::Exceptions;
 use super::policy::{DatabasePolicy, Policy};
-use super::vex::Vex;
 use crate::verdict::{Check, Gate, Record};
 
 /// A scanner whose database is so many days old, or that has none.
@@ -22,8 +21,8 @@ pub fn scanner(days_old: Option<i64>, database: DatabasePolicy) -> Scanner {
             seen_as: String::new(),
         }),
         damage: None,
-        exceptions: Exceptions::default(),
-        vex: Vex::default(),
+        exceptions: Default::default(),
+        vex: Default::default(),
         dependencies: Default::default(),
     }
 }
@@ -32,7 +31,7 @@ pub fn scanner(days_old: Option<i64>, database: DatabasePolicy) -> Scanner {
 pub fn excused(records: usize) -> (Scanner, Vec<Record>) {
     let text = "[[exception]]\nid = \"CVE-1\"\npackage = \"time\"\nowner = \"ann\"\nreason = \"x\"\nexpires = \"2999-01-01\"\n";
     let mut scanner = scanner(Some(1), DatabasePolicy::Required);
-    scanner.exceptions = Exceptions::parse(text).unwrap();
+    scanner.exceptions = Exceptions::parse(text).unwrap().into();
     let record = || {
         let checks = vec![Check::passed("crates", "all seen")];
         Record::from_checks("frontend", Gate::Scan, checks, "").figure("database_sha256", "ab")

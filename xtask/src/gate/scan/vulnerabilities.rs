@@ -241,7 +241,7 @@ mod tests {
         let report = trivy::parse(REAL).unwrap();
         let mut scanner = scanner(Some(1), DatabasePolicy::Required);
         let text = "[[exception]]\nid = \"CVE-2099-0003\"\npackage = \"horme-fixture-unrated\"\nowner = \"ann\"\nreason = \"x\"\nexpires = \"2999-01-01\"\n";
-        scanner.exceptions = crate::gate::scan::Exceptions::parse(text).unwrap();
+        scanner.exceptions = crate::gate::scan::Exceptions::parse(text).unwrap().into();
         let judged = |before: &[&str], policy| {
             origins(Some(before), policy, false, |origins| {
                 from(origins, &scanner, &report)

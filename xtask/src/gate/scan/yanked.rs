@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::policy::Availability;
 use super::remedy;
 use crate::cache;
-use crate::catalogue::Service;
+use crate::catalogue::{Service, first_of};
 use crate::context::Context;
 use crate::fingerprint::lock;
 use crate::graph::Graph;
@@ -32,6 +32,9 @@ pub struct Answers {
     pub yanked: BTreeSet<String>,
     /// Those that no index knows as they are locked.
     pub unknown: BTreeSet<String>,
+    /// How many files cargo keeps of the index that cannot be read.
+    #[serde(default)]
+    pub unread: usize,
     /// How many were asked about.
     pub asked: usize,
 }
@@ -129,9 +132,15 @@ impl Home {
             let known = indexes
                 .iter()
                 .filter_map(|index| std::fs::read(index.join(index::place(name))).ok());
-            let mut known = known.filter_map(|bytes| index::parse(&bytes)).flatten();
+            let known: Vec<_> = known.map(|bytes| index::parse(&bytes)).collect();
+            answers.unread += known.iter().filter(|entries| entries.is_none()).count();
             // The very crate that is locked, not one of the same name elsewhere.
-            match known.find(|entry| entry.vers == version && (checksum == "-" || entry.cksum == *checksum)) {
+            match known
+                .iter()
+                .flatten()
+                .flatten()
+                .find(|entry| entry.vers == version && (checksum == "-" || entry.cksum == *checksum))
+            {
                 Some(entry) if entry.yanked => drop(answers.yanked.insert(id.clone())),
                 Some(_) => {}
                 None => drop(answers.unknown.insert(id.clone())),
@@ -210,8 +219,13 @@ pub fn judge(service: &Service, graph: &Graph, answers: Option<&Answers>, policy
         .map(String::as_str)
         .collect();
     if !unknown.is_empty() {
-        let detail = format!("no registry says anything of {}", unknown.join(", "));
-        let hint = "vendored crates and local folders have no index: ask where a registry is in reach";
+        let detail = format!("no registry says anything of {}", first_of(&unknown));
+        let hint = match answers.unread {
+            0 => "vendored crates and local folders have no index: ask where a registry is in reach",
+            _ => {
+                "this cargo keeps its index in a layout that is not read here: use the toolchain of rust-toolchain.toml"
+            }
+        };
         return may_be_open(Check::undecided(NAME, detail, hint));
     }
     Check::passed(
@@ -246,6 +260,7 @@ mod tests {
             yanked: set(yanked),
             unknown: set(unknown),
             asked: 2,
+            unread: 0,
         }
     }
 
@@ -284,6 +299,14 @@ mod tests {
         ] {
             assert_eq!((check.outcome, check.tolerated), (Outcome::Undecided, true));
         }
+        let hint = |unread| {
+            let answers = Answers {
+                unread,
+                ..answers(&[], &["odd 1.2.0"])
+            };
+            judged("^1", Some(&answers)).hint.unwrap()
+        };
+        assert!(hint(0).contains("vendored") && hint(1).contains("toolchain"));
         let graph = graph(&[]);
         let strict = judge(&service("frontend", &[]), &graph, None, Availability::Required);
         assert!(!strict.tolerated);
@@ -316,11 +339,15 @@ mod tests {
         let said = ask(&locked);
         assert_eq!(said.yanked, set(&["smallvec 0.6.13"]));
         assert_eq!(said.unknown, set(&["smallvec 0.6.15", "absent 1.0.0"]));
+        assert_eq!(said.unread, 0);
         let other = ask(&[("smallvec 0.6.13", "another")]);
         assert_eq!(
             other.unknown,
             set(&["smallvec 0.6.13"]),
             "another archive of the same name"
         );
+        std::fs::write(&file, b"\x04 of a newer cargo").unwrap();
+        let said = ask(&locked[..1]);
+        assert_eq!((said.unread, said.unknown), (1, set(&["smallvec 0.6.13"])));
     }
 }
