@@ -6,7 +6,7 @@ mod crates;
 mod database;
 mod dependencies;
 mod exceptions;
-mod files;
+pub(super) mod files;
 mod findings;
 mod layers;
 mod licences;

@@ -1,4 +1,4 @@
-//! The boot gate against services that break exactly one of its rules each.
+//! The boot gate's figures, and the benchmark's policy; what it must catch is played by the selftest.
 
 use crate::checkout::{Checkout, Fixture};
 

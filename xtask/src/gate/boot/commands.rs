@@ -71,12 +71,21 @@ impl Boot<'_> {
         ))
     }
 
-    /// Runs a container to its end: exit code (`None`: still running at the deadline) and log.
-    pub(super) async fn to_the_end(
-        &self,
-        spec: &ContainerSpec,
-        purpose: &str,
-    ) -> Result<(Option<i64>, String)> {
+    /// Runs a container to its end: exit code (`None`: still running at the deadline) and log. One that ends without
+    /// a word is run once more: a busy engine was seen to lose the words of a program that ends at once.
+    async fn to_the_end(&self, spec: &ContainerSpec, purpose: &str) -> Result<(Option<i64>, String)> {
+        let (code, log) = self.run_once(spec, purpose).await?;
+        if code.is_none() || !log.is_empty() {
+            return Ok((code, log));
+        }
+        let again = ContainerSpec {
+            name: format!("{}-again", spec.name),
+            ..spec.clone()
+        };
+        self.run_once(&again, &format!("{purpose}, again")).await
+    }
+
+    async fn run_once(&self, spec: &ContainerSpec, purpose: &str) -> Result<(Option<i64>, String)> {
         let container = self.engine.create(spec).await?;
         if let Err(why) = self.engine.try_start(&container).await? {
             self.finish(&container, purpose).await?;

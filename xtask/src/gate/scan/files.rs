@@ -12,7 +12,7 @@ use crate::archive;
 use crate::verdict::Check;
 
 /// Programs that bring more programs in.
-const MANAGERS: [&str; 14] = [
+pub const MANAGERS: [&str; 14] = [
     "apk", "apt", "apt-get", "aptitude", "cargo", "dnf", "dpkg", "microdnf", "npm", "pip", "pip3", "rpm",
     "yum", "zypper",
 ];

@@ -9,7 +9,12 @@ use crate::verdict::Gate;
 const CIS: &str = "docker/policy/cis.toml";
 
 pub(super) fn scenes(make: Maker<'_>) -> Vec<Scene> {
-    let mut running = vec![passes(make.good("good-service"))];
+    // A folder for a volume that the image does not have is the engine's doing.
+    let volume = make.edited(
+        "good-with-volume",
+        &[("COPY --link bin", "VOLUME /var/kept\nCOPY --link bin")],
+    );
+    let mut running = vec![passes(make.good("good-service")), passes(volume)];
     running.extend(images(make));
     running.extend(behaviour(make));
     vec![
@@ -83,7 +88,7 @@ fn behaviour(make: Maker<'_>) -> Vec<Case> {
         ]),
     ]);
     // Descriptors can be counted only where the engine runs on this machine, as whom we may look into /proc.
-    if rustix::process::geteuid().is_root() && std::env::var_os("DOCKER_HOST").is_none() {
+    if std::fs::read_dir("/proc/1/fd").is_ok() && std::env::var_os("DOCKER_HOST").is_none() {
         cases.push(caught(
             make.that("leaks-descriptors"),
             of("descriptors", "after them"),
@@ -95,7 +100,12 @@ fn behaviour(make: Maker<'_>) -> Vec<Case> {
 /// None of these lives; each is told what it lacks.
 fn never_live(make: Maker<'_>) -> Vec<Case> {
     let told = |fixture, words| caught(fixture, of("never live", words));
+    let no_program = make.edited(
+        "not-executable",
+        &[("COPY --link bin", "COPY --chmod=0644 --link bin")],
+    );
     vec![
+        told(no_program, "permission denied").also(&["malformed settings", "--help", "--version"]),
         told(make.that("dies"), "ended with exit code 9"),
         told(make.that("never-live"), "no 200 from /live"),
         told(make.that("wrong-address"), "listens on 127.0.0.1 only"),

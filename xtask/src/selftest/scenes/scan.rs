@@ -51,6 +51,7 @@ pub(super) fn scenes(make: Maker<'_>) -> Vec<Scene> {
                 Ok(checkout.put(LICENCES, &format!("{licences}\n{of_nobody}"))?)
             }),
             stale_database(make),
+            future_database(make),
             corrupt_database(make),
         ],
         vec![no_database(make)],
@@ -166,6 +167,16 @@ fn stale_database(make: Maker<'_>) -> Scene {
     ];
     Scene::new("scan-stale-database", &[Gate::Scan], cases).prepared(|checkout, options| {
         options.vuln_db = Some(database::put(&checkout.root, 400)?);
+        Ok(())
+    })
+}
+
+/// A clock that is behind, or a database that lies: nobody knows how old it is.
+fn future_database(make: Maker<'_>) -> Scene {
+    let undecided = undecided(Gate::Scan, "vulnerabilities", "to come");
+    let case = caught(make.good("future-database"), undecided);
+    Scene::new("scan-future-database", &[Gate::Scan], vec![case]).prepared(|checkout, options| {
+        options.vuln_db = Some(database::put(&checkout.root, -10)?);
         Ok(())
     })
 }

@@ -10,12 +10,11 @@ use crate::archive;
 use crate::gate::boot::{Boot, non_root};
 use crate::gate::lint::{floating, is_root, logical_lines};
 use crate::gate::scan::configuration::secret;
+use crate::gate::scan::files::MANAGERS;
 use crate::verdict::Outcome;
 
-/// Programs that a service's image has no use for.
-const UNNECESSARY: [&str; 12] = [
-    "apk", "apt", "apt-get", "bash", "busybox", "curl", "dash", "dpkg", "microdnf", "rpm", "sh", "wget",
-];
+/// Programs that a service's image has no use for, beside package managers.
+const UNNECESSARY: [&str; 6] = ["bash", "busybox", "curl", "dash", "sh", "wget"];
 
 /// What section 4 is judged by.
 pub(super) struct Evidence {
@@ -55,7 +54,9 @@ impl Evidence {
                 Finding::of(check.outcome == Outcome::Passed, check.detail)
             }
             "4.2" => self.base(),
-            "4.3" => self.none_of("unnecessary program", |name, _| UNNECESSARY.contains(&name)),
+            "4.3" => self.none_of("unnecessary program", |name, _| {
+                UNNECESSARY.contains(&name) || MANAGERS.contains(&name)
+            }),
             "4.4" => Finding::NotApplicable("the scan gate's"),
             "4.5" => {
                 Finding::NotApplicable("a setting of the docker client; images are pinned by digest instead")
@@ -265,6 +266,7 @@ mod tests {
             ..evidence(GOOD)
         };
         broken("4.3", with(vec![("bin/sh".into(), 0o755)]));
+        broken("4.3", with(vec![("usr/bin/pip".into(), 0o755)]));
         broken("4.8", with(vec![("usr/bin/x".into(), 0o4755)]));
         for user in ["0", "toor"] {
             broken(
