@@ -92,18 +92,18 @@ fn policies_that_are_none() {
     let checkout = one("bad-policy");
     let shipped = |file: &str| std::fs::read_to_string(checkout.path(file)).unwrap();
     let scan = shipped("docker/policy/scan.toml");
-    let unknown = format!("{scan}\nseverities = []\n");
+    let unknown = format!("severities = []\n{scan}");
     refused(
         &checkout,
         "docker/policy/scan.toml",
         "scan",
         &[
-            (Text(&unknown), "unknown field `severities`"),
+            (Text(&unknown), "unknown key 'severities'"),
             (Text(&with(&scan, "when-available", "sometimes")), "sometimes"),
             (Text(&with(&scan, "= 7", "= -7")), "-7"),
             (
                 Text(&with(&scan, "\"HIGH\"", "\"HIHG\"")),
-                "'HIHG' is none of CRITICAL",
+                "'HIHG', did you mean 'HIGH'?",
             ),
             (Text("database = "), "docker/policy/scan.toml"),
             (Text(""), "missing field"),
@@ -153,7 +153,8 @@ fn metadata_that_says_what_cannot_be() {
     let checkout = one("bad-metadata");
     let good = std::fs::read_to_string(checkout.path("services/bad-metadata/Cargo.toml")).unwrap();
     let port = |port: &str| with(&good, "port = 8000", &format!("port = {port}"));
-    let more = |line: &str| format!("{good}{line}\n");
+    let bare = with(&good, "needs = []\n", "");
+    let more = |line: &str| format!("{bare}{line}\n");
     let range = "image.port: expected a number from 1 to 65535";
     refused(
         &checkout,
