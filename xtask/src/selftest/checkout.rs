@@ -45,7 +45,12 @@ impl Checkout {
         }
         checkout.crates_and_lock()?;
         checkout.compose()?;
-        for folder in ["docker/bases", "docker/policy", "compose/secrets"] {
+        for folder in [
+            "docker/bases",
+            "docker/faults",
+            "docker/policy",
+            "compose/secrets",
+        ] {
             copy(&repository.join(folder), &root.join(folder))?;
         }
         Ok(checkout)

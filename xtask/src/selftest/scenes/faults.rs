@@ -33,7 +33,7 @@ pub(super) fn scenes(make: Maker<'_>) -> Vec<Scene> {
             "faults-no-recovery",
             FaultKind::Killed,
             that("no-recovery", "vault killed: recovery", "not ready")
-                .also(&["vault killed: acknowledged rows"]),
+                .also(&["vault killed: acknowledged rows", "faults"]),
         ),
         scene(
             "faults-lost-row",
