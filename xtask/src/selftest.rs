@@ -29,16 +29,6 @@ pub const CHECKOUTS: &str = "checkouts";
 /// How many scenes are played at a time: most of them wait for somebody.
 const SIDE_BY_SIDE: usize = 3;
 
-/// The gates that have fixtures: all that judge.
-const GATES: [Gate; 6] = [
-    Gate::Lint,
-    Gate::Scan,
-    Gate::Budget,
-    Gate::Boot,
-    Gate::Network,
-    Gate::Faults,
-];
-
 /// Plays every scene (or those that were named) and prints the matrix.
 ///
 /// # Errors
@@ -60,7 +50,10 @@ pub async fn run(context: &Context, options: &SelftestOptions) -> Result<Exit> {
     if let Some(signal) = context.interrupted() {
         return Ok(signal);
     }
-    let matrix = Matrix::new(played?, if options.only.is_empty() { &GATES } else { &[] });
+    // All that judge must have fixtures, a gate that is added later too; where some were left out, nobody knows.
+    let mut gates = Gate::COLUMNS.to_vec();
+    gates.retain(|gate| options.only.is_empty() && *gate != Gate::Build);
+    let matrix = Matrix::new(played?, &gates);
     show(context, options, &matrix)?;
     Ok(if matrix.held() {
         Exit::Passed
