@@ -27,8 +27,9 @@ pub(crate) fn stack(name: &str, mode: &'static str) -> Checkout {
     let image = format!("horme-test-{name}:latest");
     compose["services"][name]["environment"]["STORE"] = json!(format!("own.{store}:8000"));
     compose["services"][name]["environment"]["REQUEST_TIMEOUT"] = json!("2");
+    // Started last: what takes its place before it may take its address, so it listens on any it is given.
     compose["services"][&store] = json!({
-        "image": image, "user": "0", "expose": ["8000"], "environment": {"MODE": "store", "HOST": format!("own.{store}")},
+        "image": image, "user": "0", "expose": ["8000"], "environment": {"MODE": "store"}, "depends_on": [name],
         "networks": { &store: { "aliases": [format!("own.{store}")] } },
     });
     compose["networks"][&store] = json!({ "internal": true });

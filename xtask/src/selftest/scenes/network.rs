@@ -116,9 +116,10 @@ fn add_store_and_edge(checkout: &Checkout, image: &str) -> std::io::Result<()> {
         let services = &mut compose["services"];
         services["service"]["environment"]["STORE"] = json!("own.vault:8000");
         services["service"]["environment"]["REQUEST_TIMEOUT"] = json!("2");
+        // Started last: what takes its place before it may take its address, so it listens on any it is given.
         services["vault"] = json!({
             "image": image, "user": "0", "expose": ["8000"],
-            "environment": { "MODE": "store", "HOST": "own.vault" },
+            "environment": { "MODE": "store" }, "depends_on": ["service"],
             "networks": { "vault": { "aliases": ["own.vault"] } },
         });
         services["edge"] = json!({
