@@ -14,7 +14,6 @@ use crate::fingerprint::{self, Inputs};
 use crate::hash;
 use crate::plan::{ImagePlan, Plan};
 use crate::process;
-use crate::report::live::Board;
 use crate::standing;
 use crate::tool::bake;
 use crate::verdict::{Check, Gate, Origin, Record};
@@ -85,7 +84,6 @@ pub async fn build(
     engine: &Engine,
     plan: &Plan,
     standing: Vec<Built>,
-    board: &Board,
 ) -> Result<BuildResult> {
     let stands = |image: &&ImagePlan| {
         standing
@@ -103,9 +101,10 @@ pub async fn build(
         records: judged.map(passed).collect(),
         images: Vec::new(),
     };
+    let board = &context.board;
     result.records.iter().for_each(|record| board.judged(record));
     if !missing.is_empty() {
-        let built = bake(context, engine, plan, &missing, board).await?;
+        let built = bake(context, engine, plan, &missing).await?;
         built.records.iter().for_each(|record| board.judged(record));
         result.records.extend(built.records);
         result.images = built.images;
@@ -117,13 +116,8 @@ pub async fn build(
     Ok(result)
 }
 
-async fn bake(
-    context: &Context,
-    engine: &Engine,
-    plan: &Plan,
-    images: &[ImagePlan],
-    board: &Board,
-) -> Result<BuildResult> {
+async fn bake(context: &Context, engine: &Engine, plan: &Plan, images: &[ImagePlan]) -> Result<BuildResult> {
+    let board = &context.board;
     let begun = Instant::now();
     let (definition, metadata) = (
         context.run_dir.join("bake.json"),
@@ -140,7 +134,7 @@ async fn bake(
     let mut context_size = None;
     let baking = process::run_observed(context, &call, |line| {
         if let Some(word) = bake::progress(line) {
-            board.progress(&word);
+            board.progress(word);
         }
         context_size = bake::context_size(line)
             .map(str::to_owned)

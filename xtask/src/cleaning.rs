@@ -8,13 +8,13 @@ use crate::context::Context;
 use crate::engine::{Engine, Lease, Swept};
 use crate::process::{end_orphans, orphans};
 use crate::report;
-use crate::report::live::Board;
 
 /// What a run keeps in its folder only while it lasts: exported images, generated secrets, checkouts.
 const TEMPORARY: [&str; 4] = ["images", "secrets", "bench", crate::selftest::CHECKOUTS];
 
 /// Sweeps what dead runs left behind, at the start of a run.
-pub async fn sweep_the_dead(engine: &Engine, board: &Board) {
+pub async fn sweep_the_dead(context: &Context, engine: &Engine) {
+    let board = &context.board;
     for lease in Lease::dead(&Lease::dir()) {
         let run_id = lease.run_id.clone();
         match sweep(engine, lease).await {
@@ -109,11 +109,11 @@ fn remove(folders: Vec<PathBuf>) -> usize {
 }
 
 /// Removes what this run created, and gives its lease back.
-pub async fn clean_up(context: &Context, engine: &Engine, lease: Lease, board: &Board) {
+pub async fn clean_up(context: &Context, engine: &Engine, lease: Lease) {
     remove(folders(&context.run_dir));
     match engine.sweep(&context.run_id).await {
         Ok(_) => lease.end(),
-        Err(error) => board.note(&format!(
+        Err(error) => context.board.note(&format!(
             "the next run will sweep what is left of this one: {error:#}"
         )),
     }

@@ -13,6 +13,7 @@ use crate::cli::RunOptions;
 use crate::engine::{Engine, Estate};
 use crate::exit::{Exit, Failure};
 use crate::plan::Limits;
+use crate::terminal::Board;
 
 /// One run's surroundings. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Context {
     /// The signal that cancelled it.
     signal: Arc<OnceLock<Exit>>,
     pub started: Instant,
+    /// Where a run tells what happens.
+    pub board: Arc<Board>,
 }
 
 impl Context {
@@ -48,6 +51,7 @@ impl Context {
             .clone()
             .unwrap_or_else(|| Cache::default_dir(&root));
         let cache = Arc::new(Cache::new(cache_dir, &run_id));
+        let board = Board::new(options.format);
         let (cancel, signal) = (CancellationToken::new(), Arc::default());
         Context {
             root,
@@ -60,11 +64,12 @@ impl Context {
             cancel,
             signal,
             started: Instant::now(),
+            board: Arc::new(board),
         }
     }
 
     /// Surroundings for a run of its own inside this one, in another checkout: it ends when this one is told to. It
-    /// asks no database that this machine happens to keep.
+    /// asks no database that this machine happens to keep, and nobody watches it.
     pub fn inside(&self, root: PathBuf, options: RunOptions, limits: Limits) -> Self {
         let own = Context::new(root, options);
         Context {
@@ -72,6 +77,7 @@ impl Context {
             kept_database: None,
             cancel: self.cancel.clone(),
             signal: self.signal.clone(),
+            board: Arc::new(Board::silent()),
             ..own
         }
     }

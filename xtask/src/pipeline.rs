@@ -1,7 +1,6 @@
 //! The order of a run: one line and one comment a step. No step knows the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use anyhow::Result;
 use futures_util::{StreamExt, stream};
@@ -10,17 +9,17 @@ use tokio::sync::OnceCell;
 use crate::build::{self, Built};
 use crate::catalogue::{Catalogue, Service};
 use crate::cleaning;
-use crate::cli::Format;
 use crate::context::Context;
 use crate::engine::{Engine, Lease};
+use crate::event::Event;
 use crate::evidence::{self, Subject};
 use crate::exit::Exit;
 use crate::gate::boot::cis::{self, Benchmark};
 use crate::gate::budget::baseline::Baseline;
 use crate::gate::{self, boot, budget, faults, lint, network, scan};
+use crate::history;
 use crate::plan::Plan;
 use crate::planning;
-use crate::report::live::Board;
 use crate::report::{self, Report};
 use crate::setup;
 use crate::standing;
@@ -37,8 +36,16 @@ const SIDE_BY_SIDE: usize = 2;
 /// Only where the report itself cannot be written.
 pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exit> {
     context.create_run_dir()?;
+    let board = &context.board;
+    board.write_to(&context.run_dir.join("events.jsonl"));
+    board.tell(Event::RunStarted {
+        run_id: context.run_id.clone(),
+        command: command.to_owned(),
+        at: jiff::Timestamp::now(),
+    });
     let mut said = Said::default();
-    let ended = steps(context, gates, &mut said, Board::new).await;
+    let ended = steps(context, gates, &mut said).await;
+    board.finish();
     let mut exit = exit_of(&said.records, context.options.strict);
     if let Err(error) = &ended {
         exit = exit.worst(crate::exit::explain(error).0);
@@ -49,8 +56,13 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     report.error = ended.as_ref().err().map(|error| crate::exit::explain(error).1);
     report.environment = said.environment;
     report.notes = said.notes;
-    report.write(context)?;
-    report::show(context, &report)?;
+    report.write(context, &history::read(&context.root))?;
+    if let Err(error) = history::append(&context.root, &history::Entry::of(&report)) {
+        context
+            .board
+            .note(&format!("this run is not in the history: {error:#}"));
+    }
+    report::show(context, &report);
     if let (Err(error), None) = (&ended, interrupted) {
         report::complain(&crate::exit::explain(error).1);
     }
@@ -71,16 +83,13 @@ struct Said {
 pub async fn judge(context: &Context, gates: &[Gate]) -> Result<(Vec<Record>, Option<anyhow::Error>)> {
     context.create_run_dir()?;
     let mut said = Said::default();
-    let ended = steps(context, gates, &mut said, |_, _, _, _| Board::silent()).await;
+    let ended = steps(context, gates, &mut said).await;
     Ok((said.records, ended.err()))
 }
 
-async fn steps(
-    context: &Context,
-    gates: &[Gate],
-    said: &mut Said,
-    board: impl FnOnce(Format, &[String], &[Gate], Instant) -> Board,
-) -> Result<()> {
+async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()> {
+    let board = &context.board;
+    let planning = board.step("planning");
     // What is to be done: the catalogue, the bases, every detail of every image.
     let catalogue = planning::read_catalogue(context).await?;
     let (plan, words) = planning::work_out(context, &catalogue, gates).await?;
@@ -92,6 +101,7 @@ async fn steps(
         faults::refuse_unknown(context, plan)?;
     }
     story::form::refuse_malformed(&context.root, &catalogue, gates)?;
+    drop(planning);
     // What must be there: provisioned with --setup; otherwise an engine at least, to ask what stands already.
     let engine = engine(context, plan).await?;
     said.environment = facts(context, &engine, &settings);
@@ -100,11 +110,14 @@ async fn steps(
         .iter()
         .map(|service| service.name.clone())
         .collect();
-    let board = board(context.options.format, &names, gates, context.started);
+    board.tell(Event::Planned {
+        services: names,
+        gates: gates.to_vec(),
+    });
     words.iter().for_each(|word| board.note(word));
     said.notes = words;
-    skipped(plan, &board, &mut said.records);
-    let mut run = Run::new(context, &engine, plan, &settings, &policies, &board);
+    skipped(plan, board, &mut said.records);
+    let mut run = Run::new(context, &engine, plan, &settings, &policies);
     run.stores = engine.ids(plan.bases.images.values().map(String::as_str)).await?;
     // What earlier runs built and found.
     let standing = run.standing().await?;
@@ -120,13 +133,13 @@ async fn steps(
         board.note(&word);
         said.notes.push(word);
     }
-    board.finish();
     ended
 }
 
 /// Everything that the run needs is there, or the run does not begin.
 async fn engine(context: &Context, plan: &Plan) -> Result<Engine> {
     if context.options.setup {
+        let _under_way = context.board.step("set-up");
         setup::provision(context, &plan.bases).await?;
     }
     match Engine::connect().await {
@@ -181,7 +194,6 @@ struct Run<'a> {
     context: &'a Context,
     engine: &'a Engine,
     plan: &'a Plan,
-    board: &'a Board,
     policies: &'a Policies,
     /// `None` while there is no scanner, or where no scan was asked for.
     scanner: Option<scan::Scanner>,
@@ -198,14 +210,12 @@ impl<'a> Run<'a> {
         plan: &'a Plan,
         settings: &scan::Settings,
         policies: &'a Policies,
-        board: &'a Board,
     ) -> Self {
         let planned = plan.images.iter().map(|image| image.service.name.as_str());
         let mut run = Run {
             context,
             engine,
             plan,
-            board,
             policies,
             scanner: None,
             known: planned.chain(plan.left_out.iter().map(String::as_str)).collect(),
@@ -226,7 +236,7 @@ impl<'a> Run<'a> {
     async fn standing(&self) -> Result<Vec<Built>> {
         if self.wants(Gate::Build) {
             let (found, words) = standing::find(self.context, self.engine, self.plan).await?;
-            words.iter().for_each(|word| self.board.note(word));
+            words.iter().for_each(|word| self.context.board.note(word));
             Ok(found)
         } else if self.plan.gates.iter().any(|gate| *gate != Gate::Lint) {
             build::existing(self.context, self.engine, self.plan).await
@@ -302,13 +312,17 @@ impl<'a> Run<'a> {
             self.context.estate(Some(self.engine)),
         )?;
         let held = self.hold(standing).await;
-        cleaning::sweep_the_dead(self.engine, self.board).await;
+        {
+            let _under_way = self.context.board.step("sweeping what dead runs left");
+            cleaning::sweep_the_dead(self.context, self.engine).await;
+        }
         let done = match held {
             Ok(standing) => self.gates(standing, records).await,
             Err(error) => Err(error),
         };
         // Whatever happened, nothing of this run stays.
-        cleaning::clean_up(self.context, self.engine, lease, self.board).await;
+        let _under_way = self.context.board.step("cleaning up");
+        cleaning::clean_up(self.context, self.engine, lease).await;
         self.context.cache.forget_old();
         done
     }
@@ -333,7 +347,7 @@ impl<'a> Run<'a> {
         }
         // One joint build of what does not stand here already.
         let images = if self.wants(Gate::Build) {
-            let built = build::build(self.context, self.engine, self.plan, standing, self.board).await?;
+            let built = build::build(self.context, self.engine, self.plan, standing).await?;
             records.extend(built.records);
             built.images
         } else {
@@ -355,7 +369,7 @@ impl<'a> Run<'a> {
             let look = |image| scan::check(self.context, self.engine, scanner, image);
             let mut scans = self.each(&judged, Gate::Scan, |_| None, look).await;
             if self.plan.left_out.is_empty() && scan::unused_exceptions(scanner, &mut scans) {
-                scans.iter().for_each(|record| self.board.judged(record));
+                scans.iter().for_each(|record| self.context.board.judged(record));
             }
             records.extend(scans);
         }
@@ -366,7 +380,7 @@ impl<'a> Run<'a> {
                 |image| boot::check(self.context, self.engine, image, limits, &self.policies.benchmark);
             let mut boots = self.each(&judged, Gate::Boot, subject, look).await;
             if self.plan.left_out.is_empty() && cis::unused(&self.policies.benchmark.policy, &mut boots) {
-                boots.iter().for_each(|record| self.board.judged(record));
+                boots.iter().for_each(|record| self.context.board.judged(record));
             }
             records.extend(boots);
         }
@@ -427,10 +441,10 @@ impl<'a> Run<'a> {
             let (service, digest) = (&image.plan.service.name, image.digest.clone());
             let (subject, look) = (|| subject(image), look(image));
             async move {
-                self.board.begin(service, gate);
+                self.context.board.begin(service, gate);
                 let mut record = gate::judged(self.context, service, gate, subject, look).await;
                 record.digest = Some(digest);
-                self.board.judged(&record);
+                self.context.board.judged(&record);
                 record
             }
         });
@@ -442,10 +456,11 @@ impl<'a> Run<'a> {
         let mut records = Vec::new();
         for image in self.plan.judged() {
             let service = &image.service;
+            self.context.board.begin(&service.name, Gate::Lint);
             let subject = || Some(self.lint_subject(service));
             let look = lint::check(self.context, service, &environments, &self.known);
             let record = gate::judged(self.context, &service.name, Gate::Lint, subject, look).await;
-            self.board.judged(&record);
+            self.context.board.judged(&record);
             records.push(record);
         }
         records
@@ -456,10 +471,10 @@ impl<'a> Run<'a> {
             return self.without_a_stack(Gate::Faults, &why);
         }
         for image in self.plan.judged() {
-            self.board.begin(&image.service.name, Gate::Faults);
+            self.context.board.begin(&image.service.name, Gate::Faults);
         }
-        let found = faults::check(self.context, self.engine, self.plan, images, self.board).await;
-        found.iter().for_each(|record| self.board.judged(record));
+        let found = faults::check(self.context, self.engine, self.plan, images).await;
+        found.iter().for_each(|record| self.context.board.judged(record));
         found
     }
 
@@ -467,7 +482,9 @@ impl<'a> Run<'a> {
         let hint = "the stack is tested once all of it boots";
         let judged = self.plan.judged();
         let undecided = judged.map(|image| Record::undecided(&image.service.name, gate, why, hint));
-        undecided.inspect(|record| self.board.judged(record)).collect()
+        undecided
+            .inspect(|record| self.context.board.judged(record))
+            .collect()
     }
 
     /// The network gate, unless an image of the stack was not built or did not boot: nothing is proven then.
@@ -491,8 +508,8 @@ impl<'a> Run<'a> {
             None => {
                 names
                     .iter()
-                    .for_each(|name| self.board.begin(name, Gate::Network));
-                let records = network::check(parts, self.board).await;
+                    .for_each(|name| self.context.board.begin(name, Gate::Network));
+                let records = network::check(parts).await;
                 // What changed meanwhile is kept under no name.
                 for subject in subjects().iter().filter(|subject| before.contains(subject)) {
                     let own = records.iter().filter(|record| record.service == subject.of);
@@ -501,7 +518,9 @@ impl<'a> Run<'a> {
                 records
             }
         };
-        records.iter().for_each(|record| self.board.judged(record));
+        records
+            .iter()
+            .for_each(|record| self.context.board.judged(record));
         records
     }
 
@@ -524,7 +543,7 @@ impl<'a> Run<'a> {
                 if !records.iter().any(judged) {
                     let why = "there is no image to look at";
                     let record = Record::undecided(service, *gate, why, "see the build");
-                    self.board.judged(&record);
+                    self.context.board.judged(&record);
                     records.push(record);
                 }
             }
@@ -548,8 +567,7 @@ pub async fn forecast(
     let Ok(engine) = Engine::connect().await else {
         return Ok(Vec::new());
     };
-    let board = Board::silent();
-    let mut run = Run::new(context, &engine, plan, &settings, &policies, &board);
+    let mut run = Run::new(context, &engine, plan, &settings, &policies);
     run.stores = engine.ids(plan.bases.images.values().map(String::as_str)).await?;
     let proven: Vec<Built> = plan
         .images
@@ -579,7 +597,7 @@ fn accept(context: &Context, plan: &Plan, baseline: &Baseline, records: &[Record
     Ok(())
 }
 
-fn skipped(plan: &Plan, board: &Board, records: &mut Vec<Record>) {
+fn skipped(plan: &Plan, board: &crate::terminal::Board, records: &mut Vec<Record>) {
     if !plan.left_out.is_empty() {
         board.note(&format!("skipped by --service: {}", plan.left_out.join(", ")));
     }

@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::bases::Bases;
 use crate::catalogue::{Catalogue, Service};
 use crate::fingerprint::Inputs;
-use crate::tool::{bake, git::Revision};
+use crate::tool::bake;
+use crate::tool::git::{Head, Revision};
 use crate::verdict::Gate;
 
 /// Limits of a run, in milliseconds and bytes.
@@ -66,6 +67,8 @@ pub struct Plan {
     pub manifests: BTreeMap<PathBuf, String>,
     /// Services outside this run (`--service`), shown as skipped.
     pub left_out: Vec<String>,
+    /// What is checked out, where git knows.
+    pub head: Option<Head>,
 }
 
 impl Plan {
@@ -110,6 +113,7 @@ pub fn work_out(
         limits: Limits::default(),
         manifests: catalogue.manifests.clone(),
         left_out: left_out.filter(|name| !chosen.contains(name.as_str())).collect(),
+        head: None,
     }
 }
 

@@ -139,5 +139,6 @@ pub async fn work_out(
         gates,
     );
     plan.limits = context.limits;
+    plan.head = revisions.head;
     Ok((plan, revisions.words))
 }

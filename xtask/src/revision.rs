@@ -25,6 +25,8 @@ pub struct Revisions {
     pub of: BTreeMap<String, Revision>,
     /// What a reader should know: no git, a history that is cut off.
     pub words: Vec<String>,
+    /// What is checked out, where git knows.
+    pub head: Option<Head>,
 }
 
 /// Asks git. What it answered for the commit that is checked out is kept in the cache. A checkout without git has
@@ -41,6 +43,7 @@ pub async fn revisions(context: &Context, catalogue: &Catalogue, checkout: &Chec
             Revisions {
                 of: unknown.collect(),
                 words: vec![word],
+                head: None,
             }
         }
     }
@@ -82,7 +85,8 @@ async fn ask(context: &Context, catalogue: &Catalogue, checkout: &Checkout) -> R
             unclean.join(", ")
         ));
     }
-    Ok(Revisions { of, words })
+    let head = Some(head);
+    Ok(Revisions { of, words, head })
 }
 
 /// Where a commit that changes the image must have been: its own files, and those that all images share.

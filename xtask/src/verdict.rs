@@ -255,6 +255,15 @@ impl Record {
         self
     }
 
+    /// The remedy of what decided.
+    pub fn hint(&self) -> Option<&str> {
+        if !matches!(self.outcome, Outcome::Violated | Outcome::Undecided) {
+            return None;
+        }
+        let bad = self.checks.iter().filter(|check| check.outcome == self.outcome);
+        bad.filter_map(|check| check.hint.as_deref()).next()
+    }
+
     pub fn figure(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
         self.figures.insert(name.to_owned(), value.into());
         self

@@ -21,7 +21,6 @@ use crate::context::Context;
 use crate::engine::Engine;
 use crate::exit::Failure;
 use crate::plan::Plan;
-use crate::report::live::Board;
 use crate::stack::{Found, Stack, cut_short, merge};
 use crate::verdict::{Check, Gate, Outcome, Record};
 
@@ -56,24 +55,20 @@ fn refuse(asked: &[String], known: &BTreeSet<&String>) -> Result<()> {
 
 /// Judges the stack under every fault: a verdict for every service that the plan judges. Whatever happens
 /// inside, the stack's logs are kept and all that was started is gone when this returns.
-pub async fn check(
-    context: &Context,
-    engine: &Engine,
-    plan: &Plan,
-    images: &[Built],
-    board: &Board,
-) -> Vec<Record> {
+pub async fn check(context: &Context, engine: &Engine, plan: &Plan, images: &[Built]) -> Vec<Record> {
     let begun = Instant::now();
     let (mut found, mut rows) = (Found::new(), Vec::new());
     let ended = tokio::select! {
-        ended = look(context, engine, plan, images, board, &mut found, &mut rows) => ended,
+        ended = look(context, engine, plan, images, &mut found, &mut rows) => ended,
         () = context.cancel.cancelled() => Err(Failure::undecided("interrupted", "run again").into()),
     };
+    let taking_down = context.board.step_in(Gate::Faults, "taking the stack down");
     if let Err(error) = engine.sweep_resources(&context.run_id).await {
-        board.note(&format!(
+        context.board.note(&format!(
             "the stack could not be removed now; the next run will: {error:#}"
         ));
     }
+    drop(taking_down);
     let names: Vec<&str> = plan.judged().map(|image| image.service.name.as_str()).collect();
     if let Err(error) = &ended {
         cut_short(&mut found, names.iter().copied(), Gate::Faults, error);
@@ -103,14 +98,14 @@ async fn look(
     engine: &Engine,
     plan: &Plan,
     images: &[Built],
-    board: &Board,
     found: &mut Found,
     rows: &mut Vec<Row>,
 ) -> Result<()> {
-    board.progress("starting the stack");
+    let starting = context.board.step_in(Gate::Faults, "starting the stack");
     let stack = Stack::start(context, engine, plan, images, "faults").await?;
     let looked = async {
         let ready = stack.until_ready().await?;
+        drop(starting);
         let unready = ready.iter().find_map(|(service, checks)| {
             let bad = checks.iter().find(|check| check.outcome != Outcome::Passed)?;
             Some(format!(
@@ -128,7 +123,7 @@ async fn look(
             cut_short(found, stack.judged(), Gate::Faults, &why);
         }
         for store in chosen(&stack) {
-            each(&stack, &store, &sources, board, found, rows).await?;
+            each(&stack, &store, &sources, found, rows).await?;
         }
         Ok(())
     };
@@ -150,7 +145,6 @@ async fn each(
     stack: &Stack<'_>,
     store: &str,
     sources: &[Source],
-    board: &Board,
     found: &mut Found,
     rows: &mut Vec<Row>,
 ) -> Result<()> {
@@ -159,9 +153,10 @@ async fn each(
     let kinds: Vec<FaultKind> = kinds
         .filter(|kind| asked.is_empty() || asked.contains(kind))
         .collect();
+    let board = &stack.context.board;
     let mut relay = None;
     for kind in kinds {
-        board.progress(&format!("{store} {}", word(kind)));
+        let _under_way = board.step_in(Gate::Faults, &format!("{store} {}", word(kind)));
         if matches!(kind, FaultKind::Slowed | FaultKind::Reset) && relay.is_none() {
             relay = Some(Relay::insert(stack, store).await?);
         }

@@ -20,7 +20,6 @@ use crate::engine::Engine;
 use crate::evidence::{self, Subject};
 use crate::exit::Failure;
 use crate::plan::Plan;
-use crate::report::live::Board;
 use crate::stack::{Found, Stack, cut_short, merge};
 use crate::verdict::{Check, Gate, Outcome, Record};
 
@@ -114,7 +113,7 @@ fn digests(images: &[Built]) -> impl Iterator<Item = (String, String)> {
 
 /// Judges the stack: a verdict for every service that the plan judges. Whatever happens inside, the stack's
 /// logs are kept and its containers, networks and volumes are gone when this returns.
-pub async fn check(parts: Parts<'_>, board: &Board) -> Vec<Record> {
+pub async fn check(parts: Parts<'_>) -> Vec<Record> {
     let Parts {
         context,
         engine,
@@ -125,14 +124,16 @@ pub async fn check(parts: Parts<'_>, board: &Board) -> Vec<Record> {
     let (mut figures, mut pairs) = (Figures::new(), BTreeMap::new());
     let mut found = Found::new();
     let ended = tokio::select! {
-        ended = look(parts, board, &mut found, &mut figures, &mut pairs) => ended,
+        ended = look(parts, &mut found, &mut figures, &mut pairs) => ended,
         () = context.cancel.cancelled() => Err(Failure::undecided("interrupted", "run again").into()),
     };
+    let taking_down = context.board.step_in(Gate::Network, "taking the stack down");
     if let Err(error) = engine.sweep_resources(&context.run_id).await {
-        board.note(&format!(
+        context.board.note(&format!(
             "the stack could not be removed now; the next run will: {error:#}"
         ));
     }
+    drop(taking_down);
     if let Err(error) = &ended {
         let judged = plan.judged().map(|image| image.service.name.as_str());
         cut_short(&mut found, judged, Gate::Network, error);
@@ -166,16 +167,17 @@ fn verdict(service: &str, checks: Vec<Check>) -> Record {
 /// What is found stays found, whatever keeps the rest from being looked at.
 async fn look(
     parts: Parts<'_>,
-    board: &Board,
     found: &mut Found,
     figures: &mut Figures,
     pairs: &mut BTreeMap<String, Vec<Pair>>,
 ) -> Result<()> {
     let begun = Instant::now();
-    board.progress("starting the stack");
+    let step = |words: &str| parts.context.board.step_in(Gate::Network, words);
+    let starting = step("starting the stack");
     let stack = Stack::start(parts.context, parts.engine, parts.plan, parts.images, "network").await?;
     let looked = async {
         merge(found, stack.until_ready().await?);
+        drop(starting);
         figures.insert(
             "stack_ready_ms".into(),
             (begun.elapsed().as_millis() as u64).into(),
@@ -196,7 +198,7 @@ async fn look(
             }
             return Ok(());
         }
-        board.progress("probing every ordered pair");
+        let under_way = step("probing every ordered pair");
         let mut clock = Instant::now();
         let mut lap = |figures: &mut Figures, name: &str| {
             figures.insert(name.to_owned(), (clock.elapsed().as_millis() as u64).into());
@@ -206,14 +208,17 @@ async fn look(
         merge(found, edges);
         *pairs = told;
         lap(figures, "edges_ms");
-        board.progress("looking for ways out");
+        drop(under_way);
+        let under_way = step("looking for ways out");
         merge(found, ways_out::check(&stack, parts.policy, figures).await?);
         lap(figures, "ways_out_ms");
-        board.progress("telling the stories");
+        drop(under_way);
+        let under_way = step("telling the stories");
         merge(found, stories::check(&stack).await?);
         lap(figures, "stories_ms");
+        drop(under_way);
         for store in stack.stores() {
-            board.progress(&format!("losing {store}"));
+            let _under_way = step(&format!("losing {store}"));
             let mut lost = without(parts, &stack, &store).await?;
             lost.retain(|service, _| stack.is_judged(service));
             merge(found, lost);

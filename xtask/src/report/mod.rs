@@ -1,12 +1,13 @@
 //! The report: one value, several renderers. Written on every path a run can take.
 
 mod bytes;
+mod html;
 mod junit;
-pub mod live;
 mod markdown;
 mod sarif;
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use schemars::JsonSchema;
@@ -15,10 +16,13 @@ use serde::{Deserialize, Serialize};
 use crate::cache::whole;
 use crate::cli::Format;
 use crate::context::Context;
+use crate::event::{Event, Span};
 use crate::exit::{Exit, Failure};
 use crate::gate::faults::table::{self, Row};
 use crate::gate::network::matrix::{self, Pair};
+use crate::history::Entry;
 use crate::plan::Plan;
+use crate::terminal;
 use crate::verdict::{Gate, Outcome, Record};
 
 pub use markdown::{escape, render as markdown};
@@ -50,6 +54,36 @@ pub struct Report {
     pub records: Vec<Record>,
     /// What ended the run before its gates could, if something did.
     pub error: Option<String>,
+    /// What was checked out, where git knows.
+    #[serde(default)]
+    pub commit: Option<Commit>,
+    /// Where the time went.
+    #[serde(default)]
+    pub timeline: Vec<Span>,
+    /// Logs and other files of the run, relative to its folder.
+    #[serde(default)]
+    pub files: Vec<String>,
+}
+
+/// What was checked out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Commit {
+    pub id: String,
+    /// `HEAD` where no branch was.
+    pub branch: String,
+    /// An input of an image was not as committed.
+    pub dirty: bool,
+}
+
+impl Commit {
+    fn of(plan: &Plan) -> Option<Self> {
+        let head = plan.head.as_ref()?;
+        Some(Commit {
+            id: head.commit.clone(),
+            branch: head.branch.clone(),
+            dirty: plan.images.iter().any(|image| image.revision.dirty),
+        })
+    }
 }
 
 impl Report {
@@ -85,6 +119,9 @@ impl Report {
             services,
             records,
             error: None,
+            commit: plan.and_then(Commit::of),
+            timeline: context.board.timeline(),
+            files: files(&context.run_dir),
         }
     }
 
@@ -123,11 +160,12 @@ impl Report {
     }
 
     /// Writes the report into the run's folder, once in each form, and the matrix of the network as a picture.
-    pub fn write(&self, context: &Context) -> Result<()> {
+    pub fn write(&self, context: &Context, history: &[Entry]) -> Result<()> {
         let sarif = sarif::render(self, &sarif::Sources::read(&context.root));
         let mut renderings = vec![
             ("report.json", serde_json::to_vec_pretty(self)?),
             ("report.md", markdown(self).into_bytes()),
+            ("report.html", html::render(self, history).into_bytes()),
             ("report.junit.xml", junit::render(self)?.into_bytes()),
             ("report.sarif", serde_json::to_vec_pretty(&sarif)?),
         ];
@@ -212,6 +250,28 @@ impl Report {
     }
 }
 
+/// Every file in a run's folder, sorted, relative to it.
+fn files(run_dir: &Path) -> Vec<String> {
+    let (mut files, mut folders) = (Vec::new(), vec![run_dir.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(kind) if kind.is_file() => {
+                    files.extend(entry.path().strip_prefix(run_dir).ok().map(shown))
+                }
+                _ => {}
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
 /// The JSON Schema (2020-12) of `report.json`, as it is published in `reports/report.schema.json`.
 pub fn schema() -> String {
     let schema = schemars::schema_for!(Report);
@@ -222,7 +282,7 @@ pub fn schema() -> String {
 ///
 /// # Errors
 /// Exit 3: there is none, or it is not one of this version.
-pub fn read(path: &std::path::Path) -> Result<Report> {
+pub fn read(path: &Path) -> Result<Report> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         let hint = "a run that is under way or was killed has none: name another one (`ls reports`)";
         Failure::undecided(format!("cannot read {}: {error}", path.display()), hint)
@@ -231,12 +291,12 @@ pub fn read(path: &std::path::Path) -> Result<Report> {
 }
 
 /// Shows a report at the end of a run.
-pub fn show(context: &Context, report: &Report) -> Result<()> {
+pub fn show(context: &Context, report: &Report) {
     match context.options.format {
-        Format::Json => say(&serde_json::to_string_pretty(report)?),
+        Format::Json => {}
         Format::Human => {
             // Where lines were printed, each has its reason already.
-            if live::is_live() && !report.findings().is_empty() {
+            if terminal::is_live() && !report.findings().is_empty() {
                 say(report.findings().trim_end());
             }
             if let Some(faults) = report.faults() {
@@ -245,7 +305,11 @@ pub fn show(context: &Context, report: &Report) -> Result<()> {
             say(&report.summary());
         }
     }
-    Ok(())
+    context.board.tell(Event::RunEnded {
+        exit_code: report.exit_code,
+        summary: report.summary(),
+        folder: format!("reports/{}", report.run_id),
+    });
 }
 
 /// A line on standard output for a person. A closed pipe is no error.
@@ -303,6 +367,13 @@ pub(crate) mod tests {
             services: vec!["frontend".into(), "gateway".into()],
             records: vec![passed, violated, undecided, skipped],
             error: None,
+            commit: Some(Commit {
+                id: "0123456789abcdef0123456789abcdef01234567".into(),
+                branch: "main".into(),
+                dirty: false,
+            }),
+            timeline: Vec::new(),
+            files: vec!["logs/build.log".into()],
         }
     }
 

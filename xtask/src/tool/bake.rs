@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::event::Progress;
 use crate::plan::{ImagePlan, Plan};
 use crate::process::Call;
 
@@ -145,12 +146,23 @@ pub fn context_size(line: &str) -> Option<&str> {
 }
 
 /// A word of progress from a line of plain output: the crate being compiled, or the step.
-pub fn progress(line: &str) -> Option<String> {
+pub fn progress(line: &str) -> Option<Progress> {
     let rest = line.strip_prefix('#')?.split_once(' ')?.1;
     if let Some((_, name)) = rest.split_once("Compiling ") {
-        return Some(format!("compiling {}", name.split(' ').next().unwrap_or(name)));
+        return Some(told(format!(
+            "compiling {}",
+            name.split(' ').next().unwrap_or(name)
+        )));
     }
-    rest.starts_with('[').then(|| rest.chars().take(48).collect())
+    rest.starts_with('[')
+        .then(|| told(rest.chars().take(48).collect()))
+}
+
+fn told(text: String) -> Progress {
+    Progress {
+        text,
+        ..Progress::default()
+    }
 }
 
 #[cfg(test)]
@@ -203,14 +215,15 @@ mod tests {
 
     #[test]
     fn progress_names_the_crate() {
+        let text = |line| progress(line).map(|progress| progress.text);
         assert_eq!(
-            progress("#21 12.34    Compiling axum v0.8.9"),
+            text("#21 12.34    Compiling axum v0.8.9"),
             Some("compiling axum".into())
         );
         assert_eq!(
-            progress("#8 [cook 2/2] RUN cargo chef cook").as_deref(),
+            text("#8 [cook 2/2] RUN cargo chef cook").as_deref(),
             Some("[cook 2/2] RUN cargo chef cook")
         );
-        assert_eq!(progress("whatever"), None);
+        assert_eq!(text("whatever"), None);
     }
 }

@@ -70,20 +70,29 @@ fn with_paths(mut call: Call, paths: &[PathBuf]) -> Call {
 }
 
 /// What is checked out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Head {
     pub commit: String,
+    /// `HEAD` where none is checked out.
+    pub branch: String,
     /// The history is cut off somewhere.
     pub shallow: bool,
     /// Where in the repository the root lies: empty, or a path with a slash at its end.
     pub prefix: String,
 }
 
-/// Prints whether the clone is shallow, where the root lies in it, and the commit that is checked out.
+/// Prints whether the clone is shallow, where the root lies in it, the commit that is checked out and its branch.
 pub fn head(root: &Path) -> Call {
     git(
         root,
-        &["rev-parse", "--is-shallow-repository", "--show-prefix", "HEAD"],
+        &[
+            "rev-parse",
+            "--is-shallow-repository",
+            "--show-prefix",
+            "HEAD",
+            "--abbrev-ref",
+            "HEAD",
+        ],
     )
 }
 
@@ -95,8 +104,10 @@ pub fn parse_head(stdout: &str) -> Option<Head> {
         lines.next()?.to_owned(),
         lines.next()?.to_owned(),
     );
+    let branch = lines.next()?.to_owned();
     Some(Head {
         commit,
+        branch,
         shallow,
         prefix,
     })
@@ -261,12 +272,17 @@ mod tests {
 
     #[test]
     fn heads_and_statuses_are_read() {
-        let head = parse_head("true\nsub/\nabc\n").unwrap();
+        let head = parse_head("true\nsub/\nabc\nmain\n").unwrap();
         assert_eq!(
-            (head.commit.as_str(), head.shallow, head.prefix.as_str()),
-            ("abc", true, "sub/")
+            (
+                head.commit.as_str(),
+                head.branch.as_str(),
+                head.shallow,
+                head.prefix.as_str()
+            ),
+            ("abc", "main", true, "sub/")
         );
-        assert!(!parse_head("false\n\nabc\n").unwrap().shallow);
+        assert!(!parse_head("false\n\nabc\nHEAD\n").unwrap().shallow);
         assert_eq!(parse_head(""), None);
         let said = " M services/kit/src/lib.rs\0?? services/a b.rs\0!! services/kit/target/\0";
         let paths = parse_status(said, "");

@@ -1,0 +1,36 @@
+//! The report as one self-contained HTML page: no script, no font, no picture from elsewhere. What is from outside
+//! is escaped by maud.
+
+mod boots;
+mod network;
+mod sizes;
+mod timeline;
+
+use maud::{DOCTYPE, html};
+
+use super::Report;
+use crate::history::Entry;
+
+/// Renders a report; `history` holds earlier runs, oldest first.
+pub fn render(report: &Report, history: &[Entry]) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (report.command) " " (report.run_id) }
+            }
+            body {
+                main {
+                    h1 { (report.summary()) }
+                    (sizes::section(report))
+                    (boots::section(report, history))
+                    (network::section(report))
+                    (timeline::section(report))
+                }
+            }
+        }
+    };
+    page.into_string()
+}
