@@ -3,13 +3,17 @@
 
 mod boots;
 mod network;
+mod scale;
 mod sizes;
 mod timeline;
 
-use maud::{DOCTYPE, html};
+use maud::{DOCTYPE, PreEscaped, html};
 
 use super::Report;
 use crate::history::Entry;
+
+/// How the pictures look.
+const STYLES: [&str; 4] = [scale::STYLE, sizes::STYLE, network::STYLE, timeline::STYLE];
 
 /// Renders a report; `history` holds earlier runs, oldest first.
 pub fn render(report: &Report, history: &[Entry]) -> String {
@@ -20,6 +24,7 @@ pub fn render(report: &Report, history: &[Entry]) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (report.command) " " (report.run_id) }
+                style { (PreEscaped(STYLES.concat())) }
             }
             body {
                 main {
