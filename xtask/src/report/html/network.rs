@@ -5,6 +5,7 @@ mod ways_out;
 use maud::{Markup, PreEscaped, html};
 
 use super::scale::region;
+use super::words::section as framed;
 use crate::catalogue::plural;
 use crate::gate::network::matrix::{Pair, Way, find};
 use crate::report::Report;
@@ -113,24 +114,22 @@ pub(super) fn section(report: &Report) -> Markup {
     if found.records.is_empty() {
         return Markup::default();
     }
-    html! {
-        section id="network" class="network" aria-labelledby="network-title" {
-            h2 id="network-title" { "Network" }
-            (wrong(&found))
-            @for record in found.undecided() {
-                p class="pic-unsure" { "? " (record.service) " is undecided: " (first_line(&record.reason)) }
-            }
-            @if pairs.is_empty() {
-                p { "No pair of members was asked, so there is no matrix." }
-            } @else {
-                p { (summary(&found)) }
-                (region("Who can reach whom", matrix(&found)))
-                (key(&found))
-                (declared(&found))
-            }
-            (ways_out::table(&found.records))
+    let body = html! {
+        (wrong(&found))
+        @for record in found.undecided() {
+            p class="pic-unsure" { "? " (record.service) " is undecided: " (first_line(&record.reason)) }
         }
-    }
+        @if pairs.is_empty() {
+            p { "No pair of members was asked, so there is no matrix." }
+        } @else {
+            p { (summary(&found)) }
+            (region("Who can reach whom", matrix(&found)))
+            (key(&found))
+            (declared(&found))
+        }
+        (ways_out::table(&found.records))
+    };
+    framed("network", "Network", body)
 }
 
 fn first_line(text: &str) -> &str {

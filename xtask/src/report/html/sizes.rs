@@ -7,6 +7,7 @@ mod stack;
 use maud::{Markup, html};
 
 use super::scale::{Scale, axis, grid, megabytes, region};
+use super::words::section as framed;
 use crate::catalogue::plural;
 use crate::gate::budget::anatomy::Anatomy;
 use crate::gate::budget::{growth::kb, mb};
@@ -80,20 +81,18 @@ pub(super) fn section(report: &Report) -> Markup {
         .into_iter()
         .filter(|record| Image::of(record).is_none())
         .collect();
-    html! {
-        section id="sizes" class="sizes" aria-labelledby="sizes-title" {
-            h2 id="sizes-title" { "Sizes" }
-            (summary(&images))
-            @for record in unmeasured {
-                p class="pic-unsure" { "? " (record.service) " was not measured: " (record.reason) }
-            }
-            @if !images.is_empty() {
-                (picture(&images))
-                (numbers(&images))
-                @for image in &images { (parts::folded(image)) }
-            }
+    let body = html! {
+        (summary(&images))
+        @for record in unmeasured {
+            p class="pic-unsure" { "? " (record.service) " was not measured: " (record.reason) }
         }
-    }
+        @if !images.is_empty() {
+            (picture(&images))
+            (numbers(&images))
+            @for image in &images { (parts::folded(image)) }
+        }
+    };
+    framed("sizes", "Sizes", body)
 }
 
 /// What the picture shows, in a sentence; what is over its budget first.

@@ -5,7 +5,8 @@ mod bands;
 
 use maud::{Markup, html};
 
-use super::scale::{Scale, axis, duration, grid, moment, region};
+use super::scale::{Scale, axis, grid, moment, region};
+use super::words::{lasted, section as framed};
 use crate::event::Span;
 use crate::report::Report;
 use crate::verdict::Gate;
@@ -33,19 +34,17 @@ pub(super) fn section(report: &Report) -> Markup {
     };
     let bands = bands(&report.timeline, total_ms);
     let other = gaps(&bands, total_ms);
-    html! {
-        section id="timeline" class="timeline" aria-labelledby="timeline-title" {
-            h2 id="timeline-title" { "Where the time went" }
-            p { (summary(report, &bands, &other, total_ms)) }
-            (picture(&bands, &other, total_ms))
-            (numbers(&report.timeline))
-        }
-    }
+    let body = html! {
+        p { (summary(report, &bands, &other, total_ms)) }
+        (picture(&bands, &other, total_ms))
+        (numbers(&report.timeline))
+    };
+    framed("timeline", "Timeline", body)
 }
 
 /// The total, what it is made of, and what took longest.
 fn summary(report: &Report, bands: &[Band], other: &[Stretch], total_ms: u64) -> String {
-    let total = duration(total_ms);
+    let total = lasted(total_ms);
     if !bands.iter().any(|band| band.gate.is_some()) {
         let is_known = |word: &str| matches!(word, "reused" | "skipped");
         let all_known = report.records.iter().all(|record| is_known(record.word()));
@@ -65,7 +64,7 @@ fn summary(report: &Report, bands: &[Band], other: &[Stretch], total_ms: u64) ->
     shares.retain(|(_, took_ms)| *took_ms > total_ms / 200);
     let shares = shares
         .iter()
-        .map(|(name, took_ms)| format!("{name} {}", duration(*took_ms)));
+        .map(|(name, took_ms)| format!("{name} {}", lasted(*took_ms)));
     let mut text = format!("{total} in all: {}.", shares.collect::<Vec<_>>().join(", "));
     let longest = longest(bands);
     if !longest.is_empty() {
@@ -91,7 +90,7 @@ fn longest(bands: &[Band]) -> Vec<String> {
     looks.sort_by_key(|(took_ms, _)| std::cmp::Reverse(*took_ms));
     let named = looks.into_iter().take(LONGEST);
     named
-        .map(|(took_ms, name)| format!("{name} {}", duration(took_ms)))
+        .map(|(took_ms, name)| format!("{name} {}", lasted(took_ms)))
         .collect()
 }
 
@@ -101,12 +100,12 @@ fn picture(bands: &[Band], other: &[Stretch], total_ms: u64) -> Markup {
     html! {
         div class="pic" {
             div class="row whole" {
-                p class="what" { strong { "the run" } " " span { (duration(total_ms)) } }
+                p class="what" { strong { "the run" } " " span { (lasted(total_ms)) } }
                 div class="track" aria-hidden="true" { (whole(bands, other, scale)) }
             }
             @for band in bands {
                 div class={ "row" @if band.is_part { " inner" } } {
-                    p class="what" { (band.name) " " span { (duration(band.took_ms())) } }
+                    p class="what" { (band.name) " " span { (lasted(band.took_ms())) } }
                     div class="track" aria-hidden="true" {
                         (grid(scale, &ticks))
                         @for lane in &band.lanes { div class="lane" { @for bar in lane { (drawn(band, bar, scale)) } } }
@@ -142,9 +141,9 @@ fn drawn(band: &Band, bar: &Bar, scale: Scale) -> Markup {
 
 fn stretch(class: &str, name: &str, at: Stretch, scale: Scale) -> Markup {
     let (from, took_ms) = (at.0, at.1 - at.0);
-    let told = format!("{name} {}", duration(took_ms));
+    let told = format!("{name} {}", lasted(took_ms));
     html! {
-        div class={ "part " (class) } title={ (told.trim_start()) ", from " (duration(from)) }
+        div class={ "part " (class) } title={ (told.trim_start()) ", from " (lasted(from)) }
             style={ "left:" (scale.at(from)) ";width:" (scale.at(took_ms)) } {
             @if scale.percent(took_ms) >= NAMED_PERCENT { span { (told.trim_start()) } }
         }
@@ -197,8 +196,8 @@ fn line(span: &Span) -> Markup {
                 }
             }
             td { (span.service.as_deref().unwrap_or("all")) }
-            td class="number" { (duration(span.started_ms)) }
-            td class="number" { (duration(span.took_ms)) }
+            td class="number" { (lasted(span.started_ms)) }
+            td class="number" { (lasted(span.took_ms)) }
         }
     }
 }
@@ -238,7 +237,7 @@ mod tests {
         );
         assert_eq!(
             said(&report),
-            "20.0 s in all: network 11.5 s, boot 7.5 s, planning 0.70 s, other 0.30 s. The longest: boot of a 7.5 s, \
+            "20.0 s in all: network 11.5 s, boot 7.5 s, planning 700 ms, other 300 ms. The longest: boot of a 7.5 s, \
              boot of b 7.0 s, losing redis 3.5 s."
         );
     }
@@ -246,7 +245,7 @@ mod tests {
     #[test]
     fn a_run_that_knew_everything_says_so() {
         let mut report = report(vec![span("planning", None, None, (0, 120))], 312);
-        assert_eq!(said(&report), "0.31 s in all; no gate came to look at anything.");
+        assert_eq!(said(&report), "312 ms in all; no gate came to look at anything.");
         let known = Record::from_checks("a", Gate::Boot, vec![Check::passed("alive", "well")], "well");
         report.records = vec![known.by_evidence_of(Origin::Reused {
             run_id: "r".into(),
@@ -254,7 +253,7 @@ mod tests {
         })];
         assert_eq!(
             said(&report),
-            "Every verdict was known: nothing was looked at anew in these 0.31 s."
+            "Every verdict was known: nothing was looked at anew in these 312 ms."
         );
     }
 
