@@ -66,19 +66,19 @@ impl Way {
     }
 
     /// The same sign drawn, as SVG of 20 by 20 in the colour of the text around it; no two have the same shape or
-    /// letter. What is `on` a filled shape has the colour of the page.
+    /// letter. What is on a filled shape (`sign-on`) has the colour of the page.
     pub fn shape(self) -> &'static str {
         match self {
             Way::Open => {
-                r#"<circle cx="10" cy="10" r="9" fill="currentColor"/><text class="on" x="10" y="14.5">O</text>"#
+                r#"<circle cx="10" cy="10" r="9" fill="currentColor"/><text class="sign-on" x="10" y="14.5">O</text>"#
             }
             Way::Refused => r#"<path d="M5 10h10" stroke="currentColor" stroke-width="2"/>"#,
             Way::Closed => concat!(
                 r#"<rect x="2" y="2" width="16" height="16" fill="none" stroke="currentColor" stroke-width="2.5"/>"#,
-                r#"<text class="off" x="10" y="14.5">C</text>"#
+                r#"<text class="sign-off" x="10" y="14.5">×</text>"#
             ),
             Way::Undeclared => {
-                r#"<path d="M10 0 20 19H0z" fill="currentColor"/><text class="on" x="10" y="17">U</text>"#
+                r#"<path d="M10 0 20 19H0z" fill="currentColor"/><text class="sign-on" x="10" y="17">!</text>"#
             }
         }
     }

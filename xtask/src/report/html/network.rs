@@ -16,8 +16,11 @@ pub(super) const STYLE: &str = include_str!("network.css");
 /// A pair that nobody knows about, drawn like [`Way::shape`].
 const UNDECIDED: &str = concat!(
     r#"<circle cx="10" cy="10" r="8" fill="none" stroke="currentColor" stroke-width="2" stroke-dasharray="3 2"/>"#,
-    r#"<text class="off" x="10" y="14.5">?</text>"#
+    r#"<text class="sign-off" x="10" y="14.5">?</text>"#
 );
+
+/// A matrix of more members is printed in small cells.
+const MANY: usize = 16;
 
 /// What a cell shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +126,10 @@ pub(super) fn section(report: &Report) -> Markup {
             p { "No pair of members was asked, so there is no matrix." }
         } @else {
             p { (summary(&found)) }
-            (region("Who can reach whom", matrix(&found)))
-            (key(&found))
+            div class="beside" {
+                (region("Who can reach whom", matrix(&found)))
+                (key(&found))
+            }
             (declared(&found))
         }
         (ways_out::table(&found.records))
@@ -173,7 +178,7 @@ fn summary(found: &Found<'_>) -> String {
 fn matrix(found: &Found<'_>) -> Markup {
     html! {
         (signs())
-        table class="matrix" {
+        table class={ "matrix" @if found.members.len() > MANY { " many" } } {
             caption { "Rows ask, columns answer" }
             thead {
                 tr {
@@ -184,7 +189,7 @@ fn matrix(found: &Found<'_>) -> Markup {
             tbody {
                 @for from in &found.members {
                     tr {
-                        th scope="row" { (from) }
+                        th scope="row" title=(from) { span { (from) } }
                         @for to in &found.members { (drawn(found.cell(from, to), from, to)) }
                     }
                 }

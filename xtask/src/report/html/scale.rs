@@ -72,12 +72,12 @@ fn decimal(unit: u64) -> impl Iterator<Item = u64> {
     powers.flat_map(|power| [1, 2, 5].map(|count| power.saturating_mul(count)))
 }
 
-/// The axis under a picture: its labels say what the reader of the numbers need not hear again.
-pub(super) fn axis(scale: Scale, ticks: &[u64], label: impl Fn(u64) -> String) -> Markup {
+/// The axis under a picture, with a label at each tick, which knows whether it is the last. The numbers say the same.
+pub(super) fn axis(scale: Scale, ticks: &[u64], label: impl Fn(u64, bool) -> String) -> Markup {
     html! {
         div class="axis" aria-hidden="true" {
-            @for tick in ticks {
-                span style={ "left:" (scale.at(*tick)) } { (label(*tick)) }
+            @for (place, tick) in ticks.iter().enumerate() {
+                span style={ "left:" (scale.at(*tick)) } { (label(*tick, place + 1 == ticks.len())) }
             }
         }
     }
@@ -97,12 +97,9 @@ pub(super) fn region(name: &str, content: Markup) -> Markup {
     html! { div class="scroll" role="region" aria-label=(name) tabindex="0" { (content) } }
 }
 
-/// Bytes for an axis: `2 MB`, `0.5 MB`.
+/// Bytes at an axis's end: `2 MB`, `0.5 MB`.
 pub(super) fn megabytes(bytes: u64) -> String {
-    match bytes {
-        0 => "0".to_owned(),
-        bytes => format!("{} MB", bytes as f64 / 1e6),
-    }
+    format!("{} MB", bytes as f64 / 1e6)
 }
 
 /// A tick of a time axis: `200 ms`, `5 s`, `10 min`.
@@ -161,6 +158,9 @@ mod tests {
             [0, 200, 5_000, 600_000, 7_200_000].map(moment),
             ["0", "200 ms", "5 s", "10 min", "2 h"]
         );
-        assert_eq!([0, 500_000, 12_000_000].map(megabytes), ["0", "0.5 MB", "12 MB"]);
+        assert_eq!(
+            [0, 500_000, 12_000_000].map(megabytes),
+            ["0 MB", "0.5 MB", "12 MB"]
+        );
     }
 }

@@ -55,15 +55,22 @@ impl<'a> Image<'a> {
         self.anatomy.unpacked_bytes.max(marks)
     }
 
-    /// What is wrong with it, in a few words.
-    fn wrong(&self) -> Option<String> {
+    /// The baseline in words: a report of an earlier version judged the growth and did not tell what from.
+    fn baseline(&self) -> String {
+        let is_judged = self.record.checks.iter().any(|check| check.name == "growth");
+        match self.baseline_bytes {
+            Some(bytes) => mb(bytes),
+            None if is_judged => "not told".to_owned(),
+            None => "none".to_owned(),
+        }
+    }
+
+    /// What is wrong with it in a word or two, with the class that it is shown in.
+    fn wrong(&self) -> Option<(&'static str, String)> {
         match (self.over_bytes(), self.record.outcome) {
-            (Some(over), _) => Some(format!("over budget by {}", mb(over))),
-            (None, Outcome::Violated | Outcome::Undecided) => Some(format!(
-                "{}: {}",
-                self.record.outcome.word(),
-                self.record.reason.lines().next().unwrap_or_default()
-            )),
+            (Some(over), _) => Some(("pic-wrong", format!("✗ over budget by {}", mb(over)))),
+            (None, Outcome::Violated) => Some(("pic-wrong", "✗ violated".to_owned())),
+            (None, Outcome::Undecided) => Some(("pic-unsure", "? undecided".to_owned())),
             (None, _) => None,
         }
     }
@@ -102,6 +109,10 @@ fn summary(images: &[Image<'_>]) -> Markup {
         .filter(|image| image.over_bytes().is_some())
         .collect();
     let count = images.len();
+    let otherwise = images
+        .iter()
+        .filter(|image| image.over_bytes().is_none())
+        .filter_map(|image| Some((image.record, image.wrong()?)));
     html! {
         @if !over.is_empty() {
             p class="pic-wrong" {
@@ -120,6 +131,9 @@ fn summary(images: &[Image<'_>]) -> Markup {
                 @if count > 1 { " together" }
                 "."
             }
+        }
+        @for (record, (class, wrong)) in otherwise {
+            p class=(class) { (wrong) ": " (record.service) ", " (record.reason.lines().next().unwrap_or_default()) }
         }
     }
 }
@@ -140,8 +154,17 @@ fn picture(images: &[Image<'_>]) -> Markup {
                     }
                 }
             }
-            (axis(scale, &ticks, megabytes))
+            (axis(scale, &ticks, label))
         }
+    }
+}
+
+/// At a tick: the unit stands at the last one alone, where there is room for it.
+fn label(bytes: u64, is_last: bool) -> String {
+    let text = megabytes(bytes);
+    match text.split_once(' ') {
+        Some((number, _)) if !is_last => number.to_owned(),
+        _ => text,
     }
 }
 
@@ -177,6 +200,7 @@ fn words(image: &Image<'_>) -> Markup {
     html! {
         p class="what" {
             strong { (image.record.service) } " "
+            @if let Some((class, wrong)) = image.wrong() { span class=(class) { (wrong) } ", " }
             (mb(anatomy.unpacked_bytes))
             @if let Some(budget) = image.budget_bytes { " of " (mb(budget)) }
             ", " (mb(anatomy.compressed_bytes)) " compressed"
@@ -187,7 +211,6 @@ fn words(image: &Image<'_>) -> Markup {
             @if let Origin::Reused { age_s, .. } = &image.record.origin {
                 span class="since" { " (reused, " (age(*age_s)) " ago)" }
             }
-            @if let Some(wrong) = image.wrong() { " " span class="pic-wrong" { "✗ " (wrong) } }
         }
     }
 }
@@ -201,7 +224,7 @@ fn track(image: &Image<'_>, parts: &[Part], scale: Scale, ticks: &[u64]) -> Mark
             div class="stack" style={ "width:" (scale.at(anatomy.unpacked_bytes)) } {
                 @for part in parts {
                     div class={ "part " (part.kind.class()) } style={ "flex:" (part.size_bytes) " 1 0" }
-                        title={ (part.name) ": " (kb(part.size_bytes)) " kB" } { span { (part.name) } }
+                        title={ (part.name) ": " (kb(part.size_bytes)) " kB" } { span { (part.label) } }
                 }
             }
             div class="packed" style={ "width:" (scale.at(anatomy.compressed_bytes)) }
@@ -242,17 +265,16 @@ fn numbers(images: &[Image<'_>]) -> Markup {
 
 fn line(image: &Image<'_>) -> Markup {
     let anatomy = &image.anatomy;
-    let told = |bytes: Option<u64>| bytes.map_or("none".to_owned(), mb);
     html! {
         tr {
             th scope="row" { (image.record.service) }
             td class="number" { (mb(anatomy.unpacked_bytes)) }
-            td class="number" { (told(image.budget_bytes)) }
-            td class="number" { (told(image.baseline_bytes)) }
-            td class="number" { (image.growth().unwrap_or_else(|| "unknown".to_owned())) }
+            td class="number" { (image.budget_bytes.map_or_else(String::new, mb)) }
+            td class="number" { (image.baseline()) }
+            td class="number" { (image.growth().unwrap_or_else(|| "not known".to_owned())) }
             td class="number" { (mb(anatomy.compressed_bytes)) }
             td class="number" { (kb(anatomy.wasted_bytes)) " kB" }
-            td { (image.wrong().unwrap_or_else(|| image.record.word().to_owned())) }
+            td { (image.wrong().map_or_else(|| image.record.word().to_owned(), |(_, wrong)| wrong)) }
         }
     }
 }

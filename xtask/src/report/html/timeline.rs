@@ -7,7 +7,6 @@ use maud::{Markup, html};
 
 use super::scale::{Scale, axis, grid, moment, region};
 use super::words::{lasted, section as framed};
-use crate::event::Span;
 use crate::report::Report;
 use crate::verdict::Gate;
 use bands::{Band, Bar, Stretch, bands, gaps, length};
@@ -16,8 +15,8 @@ pub(super) const STYLE: &str = include_str!("timeline.css");
 
 /// How many of the longest looks are named.
 const LONGEST: usize = 4;
-/// A bar of at least this share of the run (%) has its name written in it.
-const NAMED_PERCENT: f64 = 2.0;
+/// What is shorter than this share of the run (%) is not to be seen.
+const SEEN_PERCENT: f64 = 0.3;
 
 pub(super) fn section(report: &Report) -> Markup {
     if report.timeline.is_empty() {
@@ -37,7 +36,7 @@ pub(super) fn section(report: &Report) -> Markup {
     let body = html! {
         p { (summary(report, &bands, &other, total_ms)) }
         (picture(&bands, &other, total_ms))
-        (numbers(&report.timeline))
+        (numbers(&bands))
     };
     framed("timeline", "Timeline", body)
 }
@@ -114,23 +113,40 @@ fn picture(bands: &[Band], other: &[Stretch], total_ms: u64) -> Markup {
             }
             div class="row" {
                 p class="what" {}
-                (axis(scale, &ticks, moment))
+                (axis(scale, &ticks, |ms, _| moment(ms)))
             }
         }
     }
 }
 
-/// The whole run in one lane: what was under way, and what nothing tells of.
+/// The whole run in one lane: what was under way, and what nothing tells of. What is too small
+/// to be seen is left out.
 fn whole(bands: &[Band], other: &[Stretch], scale: Scale) -> Markup {
-    let gates = bands.iter().filter(|band| !band.is_part);
+    let named = bands.iter().filter(|band| !band.is_part).flat_map(|band| {
+        let stretches = joined(band.covered(), scale).into_iter();
+        stretches.map(|at| (class(band.gate), band.name.as_str(), at))
+    });
+    let other = other.iter().map(|at| ("striped", "other", *at));
+    let is_seen = |at: Stretch| scale.percent(at.1 - at.0) >= SEEN_PERCENT;
     html! {
         div class="lane" {
-            @for band in gates {
-                @for at in band.covered() { (stretch(class(band.gate), &band.name, at, scale)) }
+            @for (class, name, at) in named.chain(other).filter(|(_, _, at)| is_seen(*at)) {
+                (stretch(class, name, at, scale))
             }
-            @for at in other { (stretch("striped", "other", *at, scale)) }
         }
     }
+}
+
+/// Stretches with nothing between them that could be seen are one.
+fn joined(stretches: Vec<Stretch>, scale: Scale) -> Vec<Stretch> {
+    let mut joined: Vec<Stretch> = Vec::new();
+    for (from, to) in stretches {
+        match joined.last_mut() {
+            Some(last) if scale.percent(from - last.1) < SEEN_PERCENT => last.1 = to,
+            _ => joined.push((from, to)),
+        }
+    }
+    joined
 }
 
 fn drawn(band: &Band, bar: &Bar, scale: Scale) -> Markup {
@@ -141,11 +157,13 @@ fn drawn(band: &Band, bar: &Bar, scale: Scale) -> Markup {
 
 fn stretch(class: &str, name: &str, at: Stretch, scale: Scale) -> Markup {
     let (from, took_ms) = (at.0, at.1 - at.0);
-    let told = format!("{name} {}", lasted(took_ms));
+    let took = lasted(took_ms);
+    let told = format!("{name} {took}, from {}", lasted(from));
     html! {
-        div class={ "part " (class) } title={ (told.trim_start()) ", from " (lasted(from)) }
+        div class={ "part " (class) } title=(told.trim_start())
             style={ "left:" (scale.at(from)) ";width:" (scale.at(took_ms)) } {
-            @if scale.percent(took_ms) >= NAMED_PERCENT { span { (told.trim_start()) } }
+            @if !name.is_empty() { span class="name" { (name) } }
+            span class="time" { (took) }
         }
     }
 }
@@ -164,7 +182,7 @@ fn class(gate: Option<Gate>) -> &'static str {
     }
 }
 
-fn numbers(timeline: &[Span]) -> Markup {
+fn numbers(bands: &[Band]) -> Markup {
     html! {
         details {
             summary { "The same in numbers" }
@@ -179,25 +197,23 @@ fn numbers(timeline: &[Span]) -> Markup {
                             th scope="col" class="number" { "took" }
                         }
                     }
-                    tbody { @for span in timeline { (line(span)) } }
+                    tbody { @for band in bands { @for bar in band.by_beginning() { (line(band, bar)) } } }
                 }
             }))
         }
     }
 }
 
-fn line(span: &Span) -> Markup {
+fn line(band: &Band, bar: &Bar) -> Markup {
     html! {
         tr {
             td {
-                @match (span.gate, &span.service) {
-                    (Some(gate), None) => { (gate.name()) ": " (span.step) }
-                    _ => { (span.step) }
-                }
+                @if let (true, Some(gate)) = (band.is_part, band.gate) { (gate.name()) ": " }
+                (band.name)
             }
-            td { (span.service.as_deref().unwrap_or("all")) }
-            td class="number" { (lasted(span.started_ms)) }
-            td class="number" { (lasted(span.took_ms)) }
+            td { @if band.name == bar.name { "all" } @else { (bar.name) } }
+            td class="number" { (lasted(bar.at.0)) }
+            td class="number" { (lasted(bar.took_ms())) }
         }
     }
 }
@@ -206,6 +222,7 @@ fn line(span: &Span) -> Markup {
 mod tests {
     use super::bands::tests::span;
     use super::*;
+    use crate::event::Span;
     use crate::report::tests::sample;
     use crate::verdict::{Check, Origin, Record};
 
@@ -255,6 +272,13 @@ mod tests {
             said(&report),
             "Every verdict was known: nothing was looked at anew in these 312 ms."
         );
+    }
+
+    #[test]
+    fn a_gate_is_one_stretch_of_the_run_where_its_looks_follow_each_other() {
+        let scale = Scale::to(10_000);
+        let stretches = vec![(0, 1_000), (1_001, 2_000), (5_000, 6_000)];
+        assert_eq!(joined(stretches, scale), [(0, 2_000), (5_000, 6_000)]);
     }
 
     #[test]

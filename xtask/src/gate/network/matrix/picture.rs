@@ -14,10 +14,10 @@ const NAME: usize = 40;
 const CHARACTER: usize = 8;
 
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1b1f24}.cell{fill:none;stroke:#b8c0c8}.self{fill:#e4e8ec}\
-.open{color:#0a6b2d}.refused{color:#59636e}.wrong{color:#b3121d}text.on,text.off{font:bold 12px system-ui,sans-serif;\
-text-anchor:middle}text.on{fill:#fff}text.off{fill:currentColor}\
+.open{color:#0a6b2d}.refused{color:#59636e}.wrong{color:#b3121d}text.sign-on,text.sign-off{font:bold 12px system-ui,sans-serif;\
+text-anchor:middle}text.sign-on{fill:#fff}text.sign-off{fill:currentColor}\
 @media (prefers-color-scheme:dark){text{fill:#e6e9ec}.cell{stroke:#4a525b}.self{fill:#2a3138}.open{color:#5fd38a}\
-.refused{color:#9aa4ae}.wrong{color:#ff8a8a}text.on{fill:#10151a}}";
+.refused{color:#9aa4ae}.wrong{color:#ff8a8a}text.sign-on{fill:#10151a}}";
 
 /// Where things are, in pixels.
 struct Layout {

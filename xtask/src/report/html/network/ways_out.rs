@@ -20,7 +20,7 @@ pub(super) fn table(records: &[&Record]) -> Markup {
     }
     html! {
         (region("Ways out", html! {
-            table {
+            table class="ways-out" {
                 caption { "Ways out" }
                 thead {
                     tr {

@@ -38,14 +38,18 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) name: String,
+    /// The name for a place where there is little room.
+    pub(super) label: String,
     pub(super) kind: Kind,
     pub(super) size_bytes: u64,
 }
 
 impl Part {
     fn new(name: impl Into<String>, kind: Kind, size_bytes: u64) -> Self {
+        let name = name.into();
         Part {
-            name: name.into(),
+            label: name.split(':').next().unwrap_or_default().to_owned(),
+            name,
             kind,
             size_bytes,
         }

@@ -35,6 +35,12 @@ impl Band {
         self.lanes.iter().flatten()
     }
 
+    pub(super) fn by_beginning(&self) -> Vec<&Bar> {
+        let mut bars: Vec<&Bar> = self.bars().collect();
+        bars.sort_by_key(|bar| bar.at);
+        bars
+    }
+
     /// When it was under way.
     pub(super) fn covered(&self) -> Vec<Stretch> {
         union(self.bars().map(|bar| bar.at).collect())
@@ -147,7 +153,8 @@ pub(super) fn length(stretches: &[Stretch]) -> u64 {
 
 /// The time of the run in which nothing was under way that has a name.
 pub(super) fn gaps(bands: &[Band], total_ms: u64) -> Vec<Stretch> {
-    let covered = union(bands.iter().flat_map(Band::covered).collect());
+    let covered = bands.iter().flat_map(Band::covered);
+    let covered = union(covered.filter(|(from, to)| from < to).collect());
     let ends = covered.iter().map(|(_, to)| *to);
     let begins = covered.iter().map(|(from, _)| *from);
     let gaps = std::iter::once(0).chain(ends).zip(begins.chain([total_ms]));
@@ -246,7 +253,8 @@ pub(super) mod tests {
     fn time_is_counted_once() {
         assert_eq!(union(vec![(5, 9), (0, 3), (3, 4), (6, 20)]), [(0, 4), (5, 20)]);
         assert_eq!(length(&[(0, 4), (5, 20)]), 19);
-        assert_eq!(gaps(&[], 7), [(0, 7)]);
+        let instant = [span("a", None, None, (3, 3))];
+        assert_eq!(gaps(&bands(&instant, 7), 7), [(0, 7)]);
         assert!(gaps(&[], 0).is_empty());
     }
 }
