@@ -101,15 +101,12 @@ fn remedy(hint: &str) -> Markup {
 
 /// What ended the run, with the remedies that came with it.
 fn early_end(report: &Report, error: &str) -> Markup {
-    let word = if report.exit_code >= 130 {
-        "interrupted"
-    } else {
-        "undecided"
-    };
-    let word = if report.exit_code == 2 {
-        "wrong usage"
-    } else {
-        word
+    let violated = |record: &Record| record.outcome == Outcome::Violated;
+    let word = match report.exit_code {
+        130 | 143 => "interrupted",
+        2 => "wrong usage",
+        1 if !report.records.iter().any(violated) => "violated",
+        _ => "undecided",
     };
     let hints: Vec<&str> = error
         .lines()

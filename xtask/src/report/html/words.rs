@@ -33,10 +33,10 @@ pub(super) fn anchor(report: &Report, record: &Record) -> String {
     let gate = record.gate.name();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if service.chars().all(plain) {
-        return format!("{gate}-{service}");
+        return format!("{gate}.{service}");
     }
     let number = report.services.iter().position(|name| name == service);
-    format!("{gate}.{}", number.unwrap_or_default())
+    format!("{gate}..{}", number.unwrap_or_default())
 }
 
 /// A file of the run, which the page lies beside.
