@@ -65,12 +65,16 @@ pub async fn check(
     let anatomy = tokio::task::spawn_blocking(move || look.measure()).await??;
     let growth = baseline.judge(&service.image, &anatomy);
     let waste = baseline.judge_waste(&anatomy);
-    Ok(judge(
+    let record = judge(
         &service.name,
         &anatomy,
         service.budget_bytes,
         growth.into_iter().chain([waste]),
-    ))
+    );
+    Ok(match baseline.of(&service.image) {
+        Some(accepted) => record.figure("baseline_bytes", accepted.unpacked_bytes),
+        None => record,
+    })
 }
 
 /// The sizes in the verdicts of a run, by image name: what `--accept` accepts.

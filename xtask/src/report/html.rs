@@ -11,6 +11,7 @@ mod network;
 mod next;
 mod reuse;
 mod run;
+mod scale;
 mod sizes;
 mod timeline;
 mod verdict;
@@ -23,7 +24,13 @@ use super::Report;
 use crate::history::Entry;
 
 /// The style of the page and of its sections.
-const STYLES: [&str; 1] = [include_str!("html/style.css")];
+const STYLES: [&str; 5] = [
+    include_str!("html/style.css"),
+    scale::STYLE,
+    sizes::STYLE,
+    network::STYLE,
+    timeline::STYLE,
+];
 
 /// Renders a report; `history` holds earlier runs, oldest first.
 pub fn render(report: &Report, history: &[Entry]) -> String {
