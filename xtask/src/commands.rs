@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::cli::{CleanOptions, Command, Format, ReportOptions, RunOptions};
+use crate::cli::{CleanOptions, Command, Format, ReportFormat, ReportOptions, RunOptions};
 use crate::context::{self, Context};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::verdict::Gate;
 use crate::{
     bases, bench, cleaning, pipeline, plan, planning, report, scaffold, selftest, setup, testing, why,
@@ -86,20 +86,22 @@ async fn show_plan(options: RunOptions) -> Result<Exit> {
 }
 
 fn show_report(options: &ReportOptions) -> Result<Exit> {
-    if options.schema {
-        report::say(report::schema().trim_end());
+    if let Some(of) = options.schema {
+        report::say(report::schema(of).trim_end());
         return Ok(Exit::Passed);
     }
-    let folder = options.run_id.as_deref().unwrap_or("latest");
-    let report = report::read(
-        &context::find_root()?
-            .join("reports")
-            .join(folder)
-            .join("report.json"),
-    )?;
+    if options.short && !matches!(options.format, ReportFormat::Human | ReportFormat::Markdown) {
+        let hint = "leave out --format, or name markdown";
+        return Err(Failure::usage("--short is a form of the Markdown alone", hint).into());
+    }
+    let root = context::find_root()?;
+    let report = report::of_run(&root, options.run_id.as_deref())?;
     report::say(&match options.format {
-        Format::Human => report::markdown(&report),
-        Format::Json => serde_json::to_string_pretty(&report)?,
+        ReportFormat::Human | ReportFormat::Markdown if options.short => report::short(&report),
+        ReportFormat::Human | ReportFormat::Markdown => report::markdown(&report),
+        ReportFormat::Json => serde_json::to_string_pretty(&report)?,
+        ReportFormat::Junit => report.junit()?,
+        ReportFormat::Sarif => serde_json::to_string_pretty(&report.sarif(&root))?,
     });
     Ok(Exit::Passed)
 }
