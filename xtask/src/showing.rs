@@ -19,7 +19,7 @@ const PAGE: &str = "report.html";
 ///
 /// # Errors
 /// Exit 2: there is no such run, or no such form. Exit 3: it left no report, or its page cannot be written.
-pub async fn run(context: &Context, options: &ReportOptions) -> Result<Exit> {
+pub fn run(context: &Context, options: &ReportOptions) -> Result<Exit> {
     if let Some(of) = options.schema {
         say(report::schema(of).trim_end());
         return Ok(Exit::Passed);
@@ -30,7 +30,7 @@ pub async fn run(context: &Context, options: &ReportOptions) -> Result<Exit> {
     }
     let report = report::of_run(&context.root, options.run_id.as_deref())?;
     if options.open {
-        return open(context, &report).await;
+        return open(context, options.run_id.as_deref(), &report);
     }
     say(&match options.format {
         ReportFormat::Human | ReportFormat::Markdown if options.short => report::short(&report),
@@ -51,8 +51,11 @@ fn page(context: &Context, report: &Report) -> String {
 }
 
 /// Opens the page with the desktop's own opener; where there is none, saying where it lies is all there is to do.
-async fn open(context: &Context, report: &Report) -> Result<Exit> {
-    let path = context.root.join("reports").join(&report.run_id).join(PAGE);
+fn open(context: &Context, run_id: Option<&str>, report: &Report) -> Result<Exit> {
+    let reports = context.root.join("reports");
+    // The run's own name: `latest` moves on, and is not there on a disk without links.
+    let folder = reports.join(run_id.unwrap_or("latest")).canonicalize();
+    let path = folder.unwrap_or(reports.join(&report.run_id)).join(PAGE);
     if !path.is_file() {
         write(context, &path, &page(context, report))?;
     }

@@ -20,7 +20,8 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
-fn is_hidden(character: char) -> bool {
+/// An eye would not see it, or see what follows elsewhere.
+pub fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'

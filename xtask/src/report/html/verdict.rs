@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::words::{counted, lasted, look};
+use super::words::{lasted, look};
 use crate::report::Report;
+use crate::report::words::counted;
 use crate::verdict::{Outcome, Record};
 
 /// The verdict in a word. What ended with 0 and left something open does not read as passed.

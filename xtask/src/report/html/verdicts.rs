@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::words::{anchor, badge, section as framed};
 use crate::report::Report;
+use crate::report::words::cut;
 use crate::verdict::{Gate, Origin, Record, age};
 
 /// How much of a reason is shown, in characters; all of it is in the evidence.
@@ -55,16 +56,8 @@ fn cell(report: &Report, record: Option<&Record>) -> Markup {
     html! {
         a class="cell" href={ "#" (anchor(report, record)) } { (badge(record.word())) }
         span class="reason" {
-            (few_words(record))
+            (cut(record.reason.lines().next().unwrap_or_default(), REASON))
             @if let Origin::Reused { age_s, .. } = &record.origin { ", " (age(*age_s)) " ago" }
         }
-    }
-}
-
-fn few_words(record: &Record) -> String {
-    let reason = record.reason.lines().next().unwrap_or_default();
-    match reason.chars().count() {
-        0..=REASON => reason.to_owned(),
-        _ => reason.chars().take(REASON - 1).chain(['…']).collect(),
     }
 }
