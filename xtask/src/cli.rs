@@ -70,16 +70,6 @@ pub enum Format {
     Json,
 }
 
-/// The forms in which a run's report is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum ReportFormat {
-    #[default]
-    Human,
-    Json,
-    /// The page, rendered anew
-    Html,
-}
-
 /// Where base and store images come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -294,6 +284,27 @@ pub struct BenchOptions {
     pub bases: BasesMode,
 }
 
+/// The forms in which the report of a run can be printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ReportFormat {
+    /// The same as markdown
+    #[default]
+    Human,
+    Json,
+    Markdown,
+    /// The page, rendered anew
+    Html,
+    Junit,
+    Sarif,
+}
+
+/// What has a published schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Schema {
+    Report,
+    Events,
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct ReportOptions {
     /// The run's id; the latest when absent
@@ -306,9 +317,13 @@ pub struct ReportOptions {
     #[arg(long, conflicts_with = "format")]
     pub open: bool,
 
-    /// Print the JSON Schema of report.json instead
+    /// Without the evidence, as long as a comment on a pull request may be (Markdown)
     #[arg(long)]
-    pub schema: bool,
+    pub short: bool,
+
+    /// Print the JSON Schema of report.json, or of a line of events.jsonl, instead
+    #[arg(long, value_enum, value_name = "OF", num_args = 0..=1, default_missing_value = "report")]
+    pub schema: Option<Schema>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -50,7 +50,7 @@ pub async fn dispatch(command: Command) -> Result<Exit> {
         }
         Command::New(options) => scaffold::run(&context(RunOptions::default())?, &options).await,
         Command::Bench(options) => bench::run(&context(bench::run_options(&options))?, &options).await,
-        Command::Report(options) => showing::run(&context(RunOptions::default())?, &options).await,
+        Command::Report(options) => showing::run(&context(RunOptions::default())?, &options),
         Command::Clean(options) => clean(&options).await,
     }
 }

@@ -33,7 +33,7 @@ const SIDE_BY_SIDE: usize = 2;
 /// early where something did.
 ///
 /// # Errors
-/// Only where the report itself cannot be written.
+/// Only where the run's folder cannot be made.
 pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exit> {
     context.create_run_dir()?;
     let board = &context.board;
@@ -56,7 +56,7 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     report.error = ended.as_ref().err().map(|error| crate::exit::explain(error).1);
     report.environment = said.environment;
     report.notes = said.notes;
-    report.write(context, &history::read(&context.root))?;
+    let written = report.write(context, &history::read(&context.root));
     if let Err(error) = history::append(&context.root, &history::Entry::of(&report)) {
         context
             .board
@@ -64,6 +64,11 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     }
     report::show(context, &report);
     if let (Err(error), None) = (&ended, interrupted) {
+        report::complain(&crate::exit::explain(error).1);
+    }
+    // What nobody can read is no verdict, whatever it was.
+    if let Err(error) = &written {
+        exit = exit.worst(Exit::Undecided);
         report::complain(&crate::exit::explain(error).1);
     }
     Ok(exit)

@@ -18,22 +18,27 @@ const PAGE: &str = "report.html";
 /// Prints or opens the report of a run, the latest where none is named.
 ///
 /// # Errors
-/// Exit 3: the run has no report, or its page cannot be written.
-pub async fn run(context: &Context, options: &ReportOptions) -> Result<Exit> {
-    if options.schema {
-        say(report::schema().trim_end());
+/// Exit 2: there is no such run, or no such form. Exit 3: it left no report, or its page cannot be written.
+pub fn run(context: &Context, options: &ReportOptions) -> Result<Exit> {
+    if let Some(of) = options.schema {
+        say(report::schema(of).trim_end());
         return Ok(Exit::Passed);
     }
-    let folder = options.run_id.as_deref().unwrap_or("latest");
-    let folder = context.root.join("reports").join(folder);
-    if options.open {
-        return open(context, &folder).await;
+    if options.short && !matches!(options.format, ReportFormat::Human | ReportFormat::Markdown) {
+        let hint = "leave out --format, or name markdown";
+        return Err(Failure::usage("--short is a form of the Markdown alone", hint).into());
     }
-    let report = report::read(&folder.join("report.json"))?;
+    let report = report::of_run(&context.root, options.run_id.as_deref())?;
+    if options.open {
+        return open(context, options.run_id.as_deref(), &report);
+    }
     say(&match options.format {
-        ReportFormat::Human => report::markdown(&report),
+        ReportFormat::Human | ReportFormat::Markdown if options.short => report::short(&report),
+        ReportFormat::Human | ReportFormat::Markdown => report::markdown(&report),
         ReportFormat::Json => serde_json::to_string_pretty(&report)?,
         ReportFormat::Html => page(context, &report),
+        ReportFormat::Junit => report.junit()?,
+        ReportFormat::Sarif => serde_json::to_string_pretty(&report.sarif(&context.root))?,
     });
     Ok(Exit::Passed)
 }
@@ -46,13 +51,13 @@ fn page(context: &Context, report: &Report) -> String {
 }
 
 /// Opens the page with the desktop's own opener; where there is none, saying where it lies is all there is to do.
-async fn open(context: &Context, folder: &Path) -> Result<Exit> {
-    // The run's own name: `latest` moves on.
-    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-    let path = folder.join(PAGE);
+fn open(context: &Context, run_id: Option<&str>, report: &Report) -> Result<Exit> {
+    let reports = context.root.join("reports");
+    // The run's own name: `latest` moves on, and is not there on a disk without links.
+    let folder = reports.join(run_id.unwrap_or("latest")).canonicalize();
+    let path = folder.unwrap_or(reports.join(&report.run_id)).join(PAGE);
     if !path.is_file() {
-        let report = report::read(&folder.join("report.json"))?;
-        write(context, &path, &page(context, &report))?;
+        write(context, &path, &page(context, report))?;
     }
     say(&context.shown(&path));
     match opener() {

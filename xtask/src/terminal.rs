@@ -90,9 +90,11 @@ impl Board {
         }
     }
 
-    /// Writes every event from here on into a file, too. Where that cannot be, it is left out.
+    /// Writes every event from here on into a file, too. Where that cannot be, it is left out. The file is locked
+    /// for as long as the run lives: whoever finds it without a report knows whether it was killed.
     pub fn write_to(&self, path: &Path) {
-        self.state().file = File::create(path).ok();
+        let file = File::create(path).ok();
+        self.state().file = file.inspect(|file| drop(file.try_lock()));
     }
 
     pub fn tell(&self, event: Event) {

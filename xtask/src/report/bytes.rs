@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::markdown::Block;
 use super::{Report, escape};
 use crate::gate::budget::anatomy::{Anatomy, BinaryPart};
 use crate::gate::budget::{growth::kb, mb};
@@ -14,33 +15,32 @@ const SECTIONS: usize = 4;
 /// How much of an instruction is shown, in characters.
 const INSTRUCTION: usize = 70;
 
-/// The section of all images whose size was judged; nothing where none was.
-pub(super) fn render(report: &Report, text: &mut String) {
+/// A part for each image whose size was judged.
+pub(super) fn blocks(report: &Report) -> Vec<Block> {
     let judged = report.records.iter().filter(|record| record.gate == Gate::Budget);
-    let anatomies: Vec<_> = judged
-        .filter_map(|record| Some((&record.service, Anatomy::of_figures(&record.figures)?)))
-        .collect();
-    if anatomies.is_empty() {
-        return;
+    let anatomies =
+        judged.filter_map(|record| Some((&record.service, Anatomy::of_figures(&record.figures)?)));
+    anatomies
+        .map(|(service, anatomy)| block(service, &anatomy))
+        .collect()
+}
+
+fn block(service: &str, anatomy: &Anatomy) -> Block {
+    let title = format!(
+        "Where the bytes of {} are: {} unpacked, {} compressed, {} kB wasted",
+        escape(service),
+        mb(anatomy.unpacked_bytes),
+        mb(anatomy.compressed_bytes),
+        kb(anatomy.wasted_bytes)
+    );
+    let mut text = String::new();
+    layers(anatomy, &mut text);
+    folders_and_files(anatomy, &mut text);
+    wasted(anatomy, &mut text);
+    if let Some(binary) = &anatomy.binary {
+        crates(binary, &mut text);
     }
-    let _ = writeln!(text, "## Where the bytes are\n");
-    for (service, anatomy) in anatomies {
-        let _ = writeln!(
-            text,
-            "<details><summary>{}: {} unpacked, {} compressed, {} kB wasted</summary>\n",
-            escape(service),
-            mb(anatomy.unpacked_bytes),
-            mb(anatomy.compressed_bytes),
-            kb(anatomy.wasted_bytes)
-        );
-        layers(&anatomy, text);
-        folders_and_files(&anatomy, text);
-        wasted(&anatomy, text);
-        if let Some(binary) = &anatomy.binary {
-            crates(binary, text);
-        }
-        let _ = writeln!(text, "</details>\n");
-    }
+    Block::folded(&title, &text)
 }
 
 fn layers(anatomy: &Anatomy, text: &mut String) {
@@ -202,9 +202,7 @@ mod tests {
             .find(|record| record.gate == Gate::Budget);
         let figures = serde_json::to_value(anatomy).unwrap();
         budget.unwrap().figures = figures.as_object().cloned().unwrap();
-        let mut text = String::new();
-        render(&report, &mut text);
-        text
+        blocks(&report).into_iter().map(|block| block.text).collect()
     }
 
     #[test]
@@ -229,8 +227,6 @@ mod tests {
 
     #[test]
     fn a_report_without_sizes_has_no_such_section() {
-        let mut text = String::new();
-        render(&sample(), &mut text);
-        assert_eq!(text, "");
+        assert_eq!(blocks(&sample()), []);
     }
 }

@@ -1,225 +1,148 @@
-//! The report as Markdown: for a pull request, a job's summary, or a terminal pager.
+//! The report as Markdown: the verdict and what to do on top, everything else folded. For a pull request, a job's
+//! summary, or a reader without a browser.
 
-use std::fmt::Write;
+mod block;
+mod evidence;
+mod figures;
+mod found;
+mod head;
 
-use serde_json::Value;
-
+use super::words::{link, visible};
 use super::{Report, bytes};
+use crate::gate::faults::table;
 use crate::gate::network::matrix;
-use crate::verdict::{Outcome, Record};
+pub(super) use block::Block;
 
-/// Renders a report. Words from outside are escaped, so that they cannot become markup.
+/// The most characters that a comment on a pull request may have.
+const COMMENT: usize = 65_536;
+
+/// What a path to a file of the run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Files {
+    /// The Markdown lies in the run's folder: a link.
+    Beside,
+    /// It is shown somewhere else: a name.
+    Elsewhere,
+}
+
+impl Files {
+    fn show(self, path: &str, words: &str) -> String {
+        match self {
+            Files::Beside => format!("[{}]({})", escape(words), link(path)),
+            Files::Elsewhere => format!("{} ({})", escape(words), escape(path)),
+        }
+    }
+}
+
+/// The whole report. Words from outside are escaped, so that they cannot become markup.
 pub fn render(report: &Report) -> String {
+    let mut blocks = head::blocks(report, Files::Beside);
+    blocks.extend(evidence(report, Files::Beside));
+    block::whole(&blocks)
+}
+
+/// The verdict, what to do and the table alone, as a comment may be long.
+pub fn short(report: &Report) -> String {
+    let blocks = head::blocks(report, Files::Elsewhere);
+    block::fitting(&blocks, COMMENT, &lies_in(report))
+}
+
+/// As much of it as fits into `room` bytes, to be shown elsewhere than in the run's folder.
+pub fn within(report: &Report, room: usize) -> String {
+    let mut blocks = head::blocks(report, Files::Elsewhere);
+    blocks.extend(evidence(report, Files::Elsewhere));
+    block::fitting(&blocks, room, &lies_in(report))
+}
+
+fn lies_in(report: &Report) -> String {
+    let run_id = escape(&report.run_id);
+    format!("All of it lies in reports/{run_id}: report.md, and report.html for a browser.")
+}
+
+/// Everything that is folded.
+fn evidence(report: &Report, files: Files) -> Vec<Block> {
+    let mut blocks = found::blocks(report);
+    blocks.extend(faults(report));
+    blocks.extend(bytes::blocks(report));
+    blocks.extend(figures::boots(report));
+    let pairs = report.pairs();
+    if !pairs.is_empty() {
+        blocks.push(Block::folded("Who reaches whom", &matrix::markdown(&pairs)));
+    }
+    blocks.extend(evidence::benchmark(report));
+    blocks.extend(evidence::checks(report));
+    blocks.extend(figures::timeline(report));
+    blocks.extend(surroundings(report));
+    if files == Files::Beside {
+        blocks.extend(listed(report));
+    }
+    blocks
+}
+
+fn faults(report: &Report) -> Option<Block> {
+    let mut rows = report.fault_rows();
+    for row in &mut rows {
+        (row.store, row.fault) = (escape(&row.store), escape(&row.fault));
+    }
+    (!rows.is_empty()).then(|| Block::folded("Faults", &table::render(&rows)))
+}
+
+fn surroundings(report: &Report) -> Option<Block> {
     let mut text = String::new();
-    let _ = writeln!(text, "# {}: {}\n", title(report), escape(&report.command));
-    let _ = writeln!(text, "{}\n", escape(&report.summary()));
-    if let Some(error) = &report.error {
-        let _ = writeln!(text, "**The run ended early:** {}\n", escape(error));
+    if !report.digests.is_empty() {
+        text.push_str("| image | digest |\n| --- | --- |\n");
+        for (service, digest) in &report.digests {
+            text.push_str(&format!("| {} | {} |\n", escape(service), escape(digest)));
+        }
+        text.push('\n');
     }
-    for note in &report.notes {
-        let _ = writeln!(text, "{}\n", escape(note));
-    }
-    table(report, &mut text);
-    findings(report, &mut text);
-    found(report, &mut text);
-    bytes::render(report, &mut text);
-    benchmark(report, &mut text);
-    if !report.pairs().is_empty() {
-        let _ = writeln!(
-            text,
-            "## Who reaches whom\n\n{}",
-            matrix::markdown(&report.pairs())
-        );
-    }
-    if let Some(faults) = report.faults() {
-        let _ = writeln!(text, "## Faults\n\n{faults}");
-    }
-    digests(report, &mut text);
     if !report.bases.is_empty() {
-        let _ = writeln!(text, "Base and store images: {}", escape(&report.bases));
+        text.push_str(&format!("- base and store images: {}\n", escape(&report.bases)));
     }
     for fact in &report.environment {
-        let _ = writeln!(text, "- {}", escape(fact));
+        text.push_str(&format!("- {}\n", escape(fact)));
     }
-    text
+    (!text.is_empty()).then(|| Block::folded("Images, bases and tools", &text))
 }
 
-fn title(report: &Report) -> &'static str {
-    match report.exit_code {
-        0 => "passed",
-        1 => "violated",
-        130 | 143 => "interrupted",
-        _ => "undecided",
-    }
-}
-
-fn table(report: &Report, text: &mut String) {
-    let gates = report.gates();
-    if gates.is_empty() {
-        return;
-    }
-    let names: Vec<&str> = gates.iter().map(|gate| gate.name()).collect();
-    let _ = writeln!(text, "| image | {} |", names.join(" | "));
-    let _ = writeln!(text, "| --- |{}", " --- |".repeat(gates.len()));
-    for service in &report.services {
-        let cells: Vec<String> = gates
-            .iter()
-            .map(|gate| cell(report.record(service, *gate)))
-            .collect();
-        let _ = writeln!(text, "| {} | {} |", escape(service), cells.join(" | "));
-    }
-    text.push('\n');
-}
-
-fn cell(record: Option<&Record>) -> String {
-    let Some(record) = record else {
-        return "not run".to_owned();
-    };
-    let word = record.word();
-    let mut reason = record.reason_with_origin();
-    if reason.chars().count() > 80 {
-        reason = reason.chars().take(79).chain(['…']).collect();
-    }
-    format!("**{word}** {}", escape(&reason)).trim_end().to_owned()
-}
-
-/// Everything that is violated or undecided, with its evidence and its remedy.
-fn findings(report: &Report, text: &mut String) {
-    let bad = |record: &&Record| matches!(record.outcome, Outcome::Violated | Outcome::Undecided);
-    for record in report.records.iter().filter(bad) {
-        let _ = writeln!(
-            text,
-            "## {} {}: {}\n",
-            escape(&record.service),
-            record.gate.name(),
-            record.outcome.word()
-        );
-        for check in record
-            .checks
-            .iter()
-            .filter(|check| check.outcome > Outcome::Skipped)
-        {
-            let _ = writeln!(
-                text,
-                "- **{}** ({}): {}",
-                escape(&check.name),
-                check.outcome.word(),
-                escape(&check.detail)
-            );
-            if let Some(hint) = &check.hint {
-                let _ = writeln!(text, "  - hint: {}", escape(hint));
-            }
-        }
-        if let Some(log) = &record.log {
-            let _ = writeln!(text, "- log: `{log}`");
-        }
-        text.push('\n');
-    }
-}
-
-/// Everything that a scan found, whatever fails the gate.
-fn found(report: &Report, text: &mut String) {
-    for record in &report.records {
-        let listed = record.figures.get("findings").and_then(Value::as_array);
-        let Some(listed) = listed.filter(|listed| !listed.is_empty()) else {
-            continue;
-        };
-        let _ = writeln!(text, "## {}: all that was found\n", escape(&record.service));
-        let _ = writeln!(text, "| severity | what | in | without it | from | since |");
-        let _ = writeln!(text, "| --- | --- | --- | --- | --- | --- |");
-        for finding in listed {
-            let word = |key: &str| escape(finding[key].as_str().unwrap_or_default());
-            let either = |one: &str, other: &str| match word(one) {
-                empty if empty.is_empty() => word(other),
-                said => said,
-            };
-            let cells = [
-                word("severity"),
-                format!("{} {}", either("id", "kind"), word("title")),
-                format!("{} {}", word("package"), word("version")),
-                either("fixed", "status"),
-                // A file's origin names it already.
-                match word("origin") {
-                    origin if origin.starts_with("file ") => origin,
-                    origin => format!("{origin} {}", word("path")),
-                },
-                word("introduced"),
-            ];
-            let _ = writeln!(
-                text,
-                "| {} |",
-                cells.map(|cell| cell.trim().to_owned()).join(" | ")
-            );
-        }
-        text.push('\n');
-    }
-}
-
-/// The items of the benchmark, folded; a column an image, evidence where it is not the same word for all.
-fn benchmark(report: &Report, text: &mut String) {
-    let items = |record: &Record| {
-        record
-            .figures
-            .get("cis")
-            .and_then(|items| items.as_array().cloned())
-    };
-    let found = report.records.iter();
-    let found: Vec<_> = found
-        .filter_map(|record| Some((record.service.as_str(), items(record)?)))
+fn listed(report: &Report) -> Option<Block> {
+    let lines = report.files.iter();
+    let lines: Vec<String> = lines
+        .map(|file| format!("- {}\n", Files::Beside.show(file, file)))
         .collect();
-    // One of which not all could be looked at has the first of them only.
-    let Some((_, first)) = found.iter().max_by_key(|(_, items)| items.len()) else {
-        return;
-    };
-    let names: Vec<String> = found.iter().map(|(service, _)| escape(service)).collect();
-    text.push_str("<details><summary>CIS Docker Benchmark 1.6.0, item by item</summary>\n\n");
-    let _ = writeln!(text, "| item | {} | evidence |", names.join(" | "));
-    let _ = writeln!(text, "| --- |{} --- |", " --- |".repeat(names.len()));
-    for (row, item) in first.iter().enumerate() {
-        let word = |item: Option<&serde_json::Value>, key: &str| {
-            escape(item.and_then(|item| item[key].as_str()).unwrap_or_default())
-        };
-        let column = |key: &str| -> Vec<String> {
-            let cells = found.iter().map(|(_, items)| word(items.get(row), key));
-            cells.collect()
-        };
-        let mut evidence = column("evidence");
-        evidence.sort();
-        evidence.dedup();
-        let title = format!("{} {}", word(Some(item), "item"), word(Some(item), "title"));
-        let _ = writeln!(
-            text,
-            "| {title} | {} | {} |",
-            column("outcome").join(" | "),
-            evidence.join("; ")
-        );
-    }
-    text.push_str("\n</details>\n\n");
+    let title = format!("Logs and other files ({})", lines.len());
+    (!lines.is_empty()).then(|| Block::folded(&title, &lines.concat()))
 }
 
-fn digests(report: &Report, text: &mut String) {
-    if report.digests.is_empty() {
-        return;
-    }
-    let _ = writeln!(text, "## Images\n\n| image | digest |\n| --- | --- |");
-    for (service, digest) in &report.digests {
-        let _ = writeln!(text, "| {} | `{digest}` |", escape(service));
-    }
-    text.push('\n');
-}
-
-/// Words from outside, so that none of them is read as markup.
+/// Words from outside in one line, so that none of them is read as markup, a mention or a formula.
 pub fn escape(text: &str) -> String {
+    let text = visible(text);
     let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
+    let mut last = ' ';
+    let is_rule = text.chars().all(|character| "-= ".contains(character));
+    let mut rest = text.trim().chars().peekable();
+    while let Some(character) = rest.next() {
+        let next = rest.peek().copied().unwrap_or(' ');
         match character {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
-            '|' | '*' | '_' | '`' | '[' | ']' | '\\' => escaped.extend(['\\', character]),
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '~' | '$' => escaped.extend(['\\', character]),
+            // At the beginning these would be a heading or a list.
+            '#' | '-' | '+' if escaped.is_empty() && "# ".contains(next) => escaped.extend(['\\', character]),
+            '-' | '=' if is_rule && escaped.is_empty() => escaped.extend(['\\', character]),
+            '.' | ')' if next == ' ' && escaped.bytes().all(|byte| byte.is_ascii_digit()) => {
+                escaped.extend(['\\', character]);
+            }
+            // Nobody is called, and no other thread is linked.
+            '@' | '#' if !last.is_alphanumeric() && next.is_alphanumeric() => {
+                escaped.extend([character]);
+                escaped.push_str("<!-- -->");
+            }
             '\n' => escaped.push_str("<br>"),
             other => escaped.push(other),
         }
+        last = character;
     }
     escaped
 }
@@ -235,26 +158,44 @@ mod tests {
     }
 
     #[test]
-    fn all_that_a_scan_found_is_listed() {
+    fn a_comment_has_no_evidence_and_no_links_into_a_folder() {
+        let text = short(&sample());
+        assert!(
+            text.contains("## What to do") && text.contains("| image |"),
+            "{text}"
+        );
+        assert!(!text.contains("<details>") && !text.contains("]("), "{text}");
+    }
+
+    #[test]
+    fn a_comment_is_never_too_long_and_says_what_is_left_out() {
         let mut report = sample();
-        let findings = serde_json::json!([
-            {"kind": "vulnerability", "id": "CVE-1", "severity": "LOW", "status": "affected", "package": "smallvec", "version": "0.6.13",
-             "fixed": "", "title": "a|b", "origin": "crate", "path": "frontend -> smallvec", "introduced": "disclosed"},
-            {"kind": "file", "id": "", "severity": "", "package": "", "version": "", "fixed": "", "title": "runs as its owner",
-             "origin": "file /su in layer 2", "path": "/su"}]);
-        report.records[0].figures.insert("findings".to_owned(), findings);
-        let text = render(&report);
-        for row in [
-            "## frontend: all that was found",
-            "| LOW | CVE-1 a\\|b | smallvec 0.6.13 | affected | crate frontend -&gt; smallvec | disclosed |",
-            "|  | file runs as its owner |  |  | file /su in layer 2 |  |",
-        ] {
-            assert!(text.contains(row), "{row} in {text}");
-        }
+        report.services = (0..2_000).map(|number| format!("service-{number}")).collect();
+        let text = short(&report);
+        assert!(text.len() <= COMMENT);
+        assert!(
+            text.contains(
+                "Left out for want of room: the table. All of it lies in reports/20261121-101500-abcd"
+            ),
+            "{text}"
+        );
     }
 
     #[test]
     fn words_from_outside_are_no_markup() {
-        assert_eq!(escape("<b>a|b</b>\n*x*"), "&lt;b&gt;a\\|b&lt;/b&gt;<br>\\*x\\*");
+        for (words, escaped) in [
+            ("<b>a|b</b>\n*x*", "&lt;b&gt;a\\|b&lt;/b&gt;<br>\\*x\\*"),
+            ("# 1. - x", "\\# 1. - x"),
+            ("  12. x", "12\\. x"),
+            (
+                "@team and smallvec@0.6, #12",
+                "@<!-- -->team and smallvec@0.6, #<!-- -->12",
+            ),
+            ("$x$ ~~y~~", "\\$x\\$ \\~\\~y\\~\\~"),
+            ("--vuln-db 7.85", "--vuln-db 7.85"),
+            ("---", "\\---"),
+        ] {
+            assert_eq!(escape(words), escaped);
+        }
     }
 }

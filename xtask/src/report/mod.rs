@@ -1,22 +1,27 @@
 //! The report: one value, several renderers. Written on every path a run can take.
 
 mod bytes;
+mod github;
 mod html;
 mod junit;
 mod markdown;
+mod past;
 mod sarif;
+mod todo;
+mod words;
 
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::cache::whole;
-use crate::cli::Format;
+use crate::cli::{Format, Schema};
 use crate::context::Context;
-use crate::event::{Event, Span};
+use crate::event::{Event, Line, Span};
 use crate::exit::{Exit, Failure};
 use crate::gate::faults::table::{self, Row};
 use crate::gate::network::matrix::{self, Pair};
@@ -26,7 +31,8 @@ use crate::terminal;
 use crate::verdict::{Gate, Outcome, Record};
 
 pub use html::render as html;
-pub use markdown::{escape, render as markdown};
+pub use markdown::{escape, render as markdown, short};
+pub use past::{of_run, read};
 
 /// Raised whenever a field of the report changes its meaning.
 const VERSION: u32 = 1;
@@ -58,6 +64,12 @@ pub struct Report {
     /// What was checked out, where git knows.
     #[serde(default)]
     pub commit: Option<Commit>,
+    /// Where the sources are kept, where a CI server says so.
+    #[serde(default)]
+    pub repository: Option<String>,
+    /// The name of the machine.
+    #[serde(default)]
+    pub host: Option<String>,
     /// Where the time went.
     #[serde(default)]
     pub timeline: Vec<Span>,
@@ -121,6 +133,12 @@ impl Report {
             records,
             error: None,
             commit: plan.and_then(Commit::of),
+            repository: repository(),
+            host: rustix::system::uname()
+                .nodename()
+                .to_str()
+                .ok()
+                .map(str::to_owned),
             timeline: context.board.timeline(),
             files: files(&context.run_dir),
         }
@@ -141,12 +159,15 @@ impl Report {
 
     /// The table of faults, where this run looked for them.
     pub fn faults(&self) -> Option<String> {
-        let found = self
-            .records
-            .iter()
-            .find_map(|record| record.figures.get("faults"))?;
-        let rows: Vec<Row> = serde_json::from_value(found.clone()).ok()?;
+        let rows = self.fault_rows();
         (!rows.is_empty()).then(|| table::render(&rows))
+    }
+
+    fn fault_rows(&self) -> Vec<Row> {
+        let mut records = self.records.iter();
+        let found = records.find_map(|record| record.figures.get("faults"));
+        let rows = found.and_then(|found| serde_json::from_value(found.clone()).ok());
+        rows.unwrap_or_default()
     }
 
     /// Every ordered pair that the network gate told of, each once.
@@ -160,30 +181,57 @@ impl Report {
             .collect()
     }
 
-    /// Writes the report into the run's folder, once in each form, and the matrix of the network as a picture.
-    pub fn write(&self, context: &Context, history: &[Entry]) -> Result<()> {
-        let sarif = sarif::render(self, &sarif::Sources::read(&context.root));
-        let mut renderings = vec![
+    /// The report in each of its forms, by the name of its file, and the matrix of the network as a picture.
+    fn forms(&self, root: &Path, history: &[Entry]) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        let sarif = self.sarif(root);
+        let mut forms = vec![
             ("report.json", serde_json::to_vec_pretty(self)?),
             ("report.md", markdown(self).into_bytes()),
             ("report.html", html::render(self, history).into_bytes()),
-            ("report.junit.xml", junit::render(self)?.into_bytes()),
+            ("report.junit.xml", self.junit()?.into_bytes()),
             ("report.sarif", serde_json::to_vec_pretty(&sarif)?),
         ];
         let pairs = self.pairs();
         if !pairs.is_empty() {
-            renderings.push(("network.svg", matrix::svg(&pairs).into_bytes()));
+            forms.push(("network.svg", matrix::svg(&pairs).into_bytes()));
         }
-        for (name, content) in renderings {
-            let path = context.run_dir.join(name);
-            whole(&path, &self.run_id, &content).map_err(|error| {
-                Failure::undecided(
-                    format!("cannot write {}: {error}", path.display()),
-                    "make the reports folder writable and free some space (`cargo xtask clean --reports`)",
-                )
-            })?;
+        Ok(forms)
+    }
+
+    pub fn junit(&self) -> Result<String> {
+        junit::render(self)
+    }
+
+    /// `root` is the checkout, whose files the results point into.
+    pub fn sarif(&self, root: &Path) -> Value {
+        sarif::render(self, &sarif::Sources::read(root))
+    }
+
+    /// Writes the report into the run's folder, once in each form, and appends it to the job's summary where there
+    /// is one. A form that cannot be written does not keep the others from being.
+    ///
+    /// # Errors
+    /// Exit 3: names what could not be written.
+    pub fn write(&self, context: &Context, history: &[Entry]) -> Result<()> {
+        let mut failed: Vec<(&str, std::io::Error)> = Vec::new();
+        for (name, content) in self.forms(&context.root, history)? {
+            if let Err(error) = whole(&context.run_dir.join(name), &self.run_id, &content) {
+                failed.push((name, error));
+            }
         }
-        Ok(())
+        if let Some(path) = github::summary_file()
+            && let Err(error) = github::append(&path, self)
+        {
+            context.board.note(&format!("{error:#}"));
+        }
+        let Some((_, error)) = failed.first() else {
+            return Ok(());
+        };
+        let names: Vec<&str> = failed.iter().map(|(name, _)| *name).collect();
+        let folder = context.run_dir.display();
+        let what = format!("cannot write {} in {folder}: {error}", names.join(", "));
+        let hint = "make the reports folder writable and free some space (`cargo xtask clean --reports`)";
+        Err(Failure::undecided(what, hint).into())
     }
 
     /// What is not well, a line each with its remedy under it: for a terminal, whose table holds one word a gate.
@@ -251,6 +299,17 @@ impl Report {
     }
 }
 
+/// The address of the repository that a job of GitHub works on.
+fn repository() -> Option<String> {
+    let word = |name: &str| std::env::var(name).ok().filter(|word| !word.is_empty());
+    let (server, name) = (word("GITHUB_SERVER_URL")?, word("GITHUB_REPOSITORY")?);
+    let plain = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"<>\"\\^`{|}".contains(&byte))
+    };
+    (server.starts_with("https://") && plain(&server) && plain(&name)).then(|| format!("{server}/{name}"))
+}
+
 /// Every file in a run's folder, sorted, relative to it.
 fn files(run_dir: &Path) -> Vec<String> {
     let (mut files, mut folders) = (Vec::new(), vec![run_dir.to_path_buf()]);
@@ -273,22 +332,14 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// The JSON Schema (2020-12) of `report.json`, as it is published in `reports/report.schema.json`.
-pub fn schema() -> String {
-    let schema = schemars::schema_for!(Report);
+/// The JSON Schema (2020-12) of `report.json`, or of a line of `events.jsonl`, as they are published in
+/// `reports/report.schema.json` and `reports/events.schema.json`.
+pub fn schema(of: Schema) -> String {
+    let schema = match of {
+        Schema::Report => schemars::schema_for!(Report),
+        Schema::Events => schemars::schema_for!(Line),
+    };
     format!("{:#}\n", serde_json::json!(schema))
-}
-
-/// Reads the report of a run.
-///
-/// # Errors
-/// Exit 3: there is none, or it is not one of this version.
-pub fn read(path: &Path) -> Result<Report> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let hint = "a run that is under way or was killed has none: name another one (`ls reports`)";
-        Failure::undecided(format!("cannot read {}: {error}", path.display()), hint)
-    })?;
-    serde_json::from_str(&text).with_context(|| format!("{} is no report of this version", path.display()))
 }
 
 /// Shows a report at the end of a run.
@@ -373,6 +424,8 @@ pub(crate) mod tests {
                 branch: "main".into(),
                 dirty: false,
             }),
+            repository: Some("https://example.org/horme".into()),
+            host: Some("builder".into()),
             timeline: Vec::new(),
             files: vec!["logs/build.log".into()],
         }
@@ -408,10 +461,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_schema_of_the_events_is_the_one_that_is_published() {
+        let published = include_str!("../../../reports/events.schema.json");
+        assert!(
+            published == schema(Schema::Events),
+            "`cargo xtask report --schema events > reports/events.schema.json`"
+        );
+    }
+
+    #[test]
     fn a_report_is_valid_by_the_schema_that_is_published() {
         let published = include_str!("../../../reports/report.schema.json");
         assert!(
-            published == schema(),
+            published == schema(Schema::Report),
             "`cargo xtask report --schema > reports/report.schema.json`"
         );
         let schema = jsonschema::validator_for(&serde_json::from_str(published).unwrap()).unwrap();

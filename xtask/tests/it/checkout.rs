@@ -212,7 +212,8 @@ impl Checkout {
             .env("XDG_STATE_HOME", self.path("state"))
             .env("HORME_CACHE_DIR", self.path("cache"))
             .env_remove("HORME_VULN_DB")
-            .env_remove("HORME_TRIVY");
+            .env_remove("HORME_TRIVY")
+            .env_remove("GITHUB_STEP_SUMMARY");
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

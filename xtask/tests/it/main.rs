@@ -22,6 +22,7 @@ mod interruption;
 mod killed;
 mod malformed;
 mod network;
+mod page;
 mod registry;
 mod relay;
 mod reuse;

@@ -8,6 +8,8 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::report;
+
 pub use picture::svg;
 
 /// What one member found of one other.
@@ -113,13 +115,15 @@ fn names(pairs: &[Pair]) -> (Vec<&str>, Vec<&str>) {
 /// As a Markdown table with its legend; rows are from, columns are to.
 pub fn markdown(pairs: &[Pair]) -> String {
     let (rows, columns) = names(pairs);
-    let mut text = format!("| from \\ to | {} |\n", columns.join(" | "));
+    let heads: Vec<String> = columns.iter().map(|column| report::escape(column)).collect();
+    let mut text = format!("| from \\ to | {} |\n", heads.join(" | "));
     let _ = writeln!(text, "| --- |{}", " :-: |".repeat(columns.len()));
     for row in rows {
         let cells = columns
             .iter()
             .map(|column| find(pairs, row, column).map_or(" ", |pair| pair.way().sign()));
-        let _ = writeln!(text, "| {row} | {} |", cells.collect::<Vec<_>>().join(" | "));
+        let cells: Vec<&str> = cells.collect();
+        let _ = writeln!(text, "| {} | {} |", report::escape(row), cells.join(" | "));
     }
     let legend = Way::ALL.map(|way| format!("{} {}", way.sign(), way.words()));
     let _ = writeln!(

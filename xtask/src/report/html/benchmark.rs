@@ -8,17 +8,40 @@ use crate::report::Report;
 
 const COLUMNS: [&str; 3] = ["item", "outcome", "evidence"];
 
-/// One item: each outcome with the images that have it, and each image's evidence.
+/// One item, and what it came to.
 struct Item<'r> {
     name: String,
-    outcomes: Vec<(&'r str, Vec<&'r str>)>,
+    outcomes: Vec<Came<'r>>,
+}
+
+/// An outcome, with the images that have it and what was seen of them.
+struct Came<'r> {
+    word: &'r str,
+    services: Vec<&'r str>,
     evidence: Vec<&'r str>,
 }
 
-impl Item<'_> {
+impl<'r> Item<'r> {
     fn open(&self) -> bool {
         let fine = ["passed", "not applicable here"];
-        self.outcomes.iter().any(|(word, _)| !fine.contains(word))
+        self.outcomes.iter().any(|came| !fine.contains(&came.word))
+    }
+
+    fn add(&mut self, word: &'r str, service: &'r str, evidence: &'r str) {
+        let known = self.outcomes.iter().position(|came| came.word == word);
+        let place = known.unwrap_or_else(|| {
+            self.outcomes.push(Came {
+                word,
+                services: Vec::new(),
+                evidence: Vec::new(),
+            });
+            self.outcomes.len() - 1
+        });
+        let came = &mut self.outcomes[place];
+        came.services.push(service);
+        if !came.evidence.contains(&evidence) {
+            came.evidence.push(evidence);
+        }
     }
 }
 
@@ -44,32 +67,22 @@ fn items(report: &Report) -> Vec<Item<'_>> {
     let mut items: Vec<Item> = Vec::new();
     for record in &report.records {
         let listed = record.figures.get("cis").and_then(Value::as_array);
-        for item in listed.into_iter().flatten() {
-            let word = |key: &str| item[key].as_str().unwrap_or_default();
+        for found in listed.into_iter().flatten() {
+            let word = |key: &str| found[key].as_str().unwrap_or_default();
             let name = format!("{} {}", word("item"), word("title"));
-            let place = items.iter().position(|known| known.name == name);
-            let place = place.unwrap_or_else(|| {
+            let known = items.iter().position(|item| item.name == name);
+            let place = known.unwrap_or_else(|| {
                 items.push(Item {
                     name,
                     outcomes: Vec::new(),
-                    evidence: Vec::new(),
                 });
                 items.len() - 1
             });
-            let known = &mut items[place];
-            let service = record.service.as_str();
-            match known
-                .outcomes
-                .iter_mut()
-                .find(|(outcome, _)| *outcome == word("outcome"))
-            {
-                Some((_, services)) => services.push(service),
-                None => known.outcomes.push((word("outcome"), vec![service])),
-            }
-            if !known.evidence.contains(&word("evidence")) {
-                known.evidence.push(word("evidence"));
-            }
+            items[place].add(word("outcome"), &record.service, word("evidence"));
         }
+    }
+    for item in &mut items {
+        item.outcomes.sort_by_key(|came| came.word != "violated");
     }
     items
 }
@@ -77,15 +90,15 @@ fn items(report: &Report) -> Vec<Item<'_>> {
 fn items_table(id: &str, caption: &str, items: &[Item]) -> Markup {
     let rows = html! {
         @for item in items {
-            tr {
-                th scope="row" { (item.name) }
-                td {
-                    @for (outcome, services) in &item.outcomes {
-                        (badge(outcome))
-                        @if item.outcomes.len() > 1 { span class="reason" { (services.join(", ")) } }
+            @for (place, came) in item.outcomes.iter().enumerate() {
+                tr class=[(came.word == "violated").then_some("bad")] {
+                    @if place == 0 { th scope="row" rowspan=(item.outcomes.len()) { (item.name) } }
+                    td {
+                        (badge(came.word))
+                        @if item.outcomes.len() > 1 { span class="reason" { (came.services.join(", ")) } }
                     }
+                    td { @for evidence in &came.evidence { span class="reason" { (evidence) } } }
                 }
-                td { @for evidence in &item.evidence { span class="reason" { (evidence) } } }
             }
         }
     };

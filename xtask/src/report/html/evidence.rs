@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::words::{anchor, bad, badge, counted, file, lasted, section as framed};
+use super::words::{anchor, bad, badge, file, lasted, section as framed};
 use crate::report::Report;
+use crate::report::words::counted;
 use crate::verdict::{Check, Origin, Record, age};
 
 pub(super) fn section(report: &Report) -> Markup {
@@ -53,7 +54,7 @@ fn facts(record: &Record) -> Markup {
                 }
             }
             @if let Some(digest) = &record.digest { li { "image " code { (digest) } } }
-            @if let Some(log) = &record.log { li { "log: " (file(log)) } }
+            @if let Some(log) = &record.log { li { "log: " (file(log, log)) } }
             @if record.checks.is_empty() { li { (record.reason) } }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::words::{relative, section as framed};
+use super::words::{file, section as framed};
 use crate::report::Report;
 
 /// The report's other forms, written with this one.
@@ -20,7 +20,7 @@ pub(super) fn section(report: &Report) -> Markup {
         p { "This report in other forms: "
             @for (place, form) in FORMS.iter().enumerate() {
                 @if place > 0 { ", " }
-                a href=(relative(form)) { (form) }
+                (file(form, form))
             }
             "."
         }
@@ -29,7 +29,7 @@ pub(super) fn section(report: &Report) -> Markup {
             ul class="files" {
                 @for name in names {
                     @let path = if folder.is_empty() { (*name).to_owned() } else { format!("{folder}/{name}") };
-                    li { a href=(relative(&path)) { (name) } }
+                    li { (file(&path, name)) }
                 }
             }
         }

@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::words::{badge, counted, images, outside, section as framed, table};
+use super::words::{badge, images, outside, section as framed, table};
 use crate::report::Report;
+use crate::report::words::counted;
 use crate::verdict::{Gate, Outcome, Record};
 
 const COLUMNS: [&str; 7] = [

@@ -3,41 +3,36 @@
 use maud::{Markup, html};
 
 use super::verdict::reused;
-use super::words::{anchor, bad, badge, file, images, section as framed};
+use super::words::{anchor, badge, file, images, section as framed};
 use crate::report::Report;
-use crate::verdict::{Check, Gate, Origin, Outcome, Record, age};
+use crate::report::todo::{self, Todo};
+use crate::verdict::{Origin, Outcome, Record, age};
 
-/// One thing to do, for all images that it is about.
+/// One thing to do: the same check with the same remedy, whatever it saw of each image.
 struct Step<'r> {
-    gate: Gate,
-    check: &'r Check,
-    found: Vec<(&'r Record, &'r Check)>,
+    todos: Vec<Todo<'r>>,
 }
 
 impl<'r> Step<'r> {
-    fn joins(&self, record: &Record, check: &Check) -> bool {
-        let known = self.check;
-        self.gate == record.gate
-            && (known.outcome, known.tolerated) == (check.outcome, check.tolerated)
-            && (&known.name, &known.hint) == (&check.name, &check.hint)
+    fn first(&self) -> &Todo<'r> {
+        &self.todos[0]
     }
 
-    /// What comes first is to be done first.
-    fn rank(&self) -> (bool, bool) {
-        (self.check.outcome != Outcome::Violated, self.check.tolerated)
+    fn takes(&self, todo: &Todo) -> bool {
+        let words = |todo: &Todo| (todo.outcome, todo.tolerated, todo.gates());
+        let known = self.first();
+        words(known) == words(todo) && (known.name, known.hint) == (todo.name, todo.hint)
     }
 
+    /// A record of each image.
     fn records(&self) -> Vec<&'r Record> {
-        let mut records: Vec<&Record> = self.found.iter().map(|(record, _)| *record).collect();
-        records.dedup_by_key(|record| &record.service);
+        let mut records: Vec<&Record> = Vec::new();
+        for record in self.todos.iter().flat_map(|todo| &todo.records) {
+            if records.iter().all(|known| known.service != record.service) {
+                records.push(record);
+            }
+        }
         records
-    }
-
-    /// All say the same.
-    fn one_detail(&self) -> bool {
-        self.found
-            .iter()
-            .all(|(_, check)| check.detail == self.check.detail)
     }
 }
 
@@ -57,40 +52,42 @@ pub(super) fn section(report: &Report) -> Markup {
 
 fn steps(report: &Report) -> Vec<Step<'_>> {
     let mut steps: Vec<Step> = Vec::new();
-    for record in &report.records {
-        for check in record.checks.iter().filter(|check| bad(check.outcome)) {
-            match steps.iter_mut().find(|step| step.joins(record, check)) {
-                Some(step) => step.found.push((record, check)),
-                None => steps.push(Step {
-                    gate: record.gate,
-                    check,
-                    found: vec![(record, check)],
-                }),
-            }
+    for todo in todo::all(report) {
+        match steps.iter_mut().find(|step| step.takes(&todo)) {
+            Some(step) => step.todos.push(todo),
+            None => steps.push(Step { todos: vec![todo] }),
         }
     }
-    steps.sort_by_key(Step::rank);
     steps
 }
 
 fn told(report: &Report, step: &Step) -> Markup {
-    let check = step.check;
+    let first = step.first();
+    let gates: Vec<&str> = first.gates().iter().map(|gate| gate.name()).collect();
     html! {
         p class="what" {
-            (badge(check.outcome.word())) " "
-            strong { (step.gate.name()) ": " (check.name) } " — " (images(report, &step.records()))
+            (badge(first.outcome.word())) " "
+            strong { (gates.join(", ")) @if let Some(name) = first.name { ": " (name) } }
+            " — " (images(report, &step.records()))
         }
-        @if step.one_detail() { p class="detail" { (check.detail) } }
-        @else {
-            ul class="detail" {
-                @for (record, check) in &step.found {
-                    li { a href={ "#" (anchor(report, record)) } { (record.service) } ": " (check.detail) }
+        @if let [only] = step.todos.as_slice() { p class="detail lines" { (only.detail) } }
+        @else { (details(report, step)) }
+        @if let Some(hint) = first.hint { (remedy(hint)) }
+        @if first.tolerated {
+            p class="soft" { "Let pass by policy: it does not fail this run, and would fail one with --strict." }
+        }
+    }
+}
+
+/// What was seen, where it differs from image to image.
+fn details(report: &Report, step: &Step) -> Markup {
+    html! {
+        ul class="detail" {
+            @for todo in &step.todos {
+                @for record in &todo.records {
+                    li { a href={ "#" (anchor(report, record)) } { (record.service) } ": " (todo.detail) }
                 }
             }
-        }
-        @if let Some(hint) = &check.hint { (remedy(hint)) }
-        @if check.tolerated && !report.strict {
-            p class="soft" { "Let pass by policy: it does not fail this run, and would fail one with --strict." }
         }
     }
 }
@@ -101,15 +98,12 @@ fn remedy(hint: &str) -> Markup {
 
 /// What ended the run, with the remedies that came with it.
 fn early_end(report: &Report, error: &str) -> Markup {
-    let word = if report.exit_code >= 130 {
-        "interrupted"
-    } else {
-        "undecided"
-    };
-    let word = if report.exit_code == 2 {
-        "wrong usage"
-    } else {
-        word
+    let violated = |record: &Record| record.outcome == Outcome::Violated;
+    let word = match report.exit_code {
+        130 | 143 => "interrupted",
+        2 => "wrong usage",
+        1 if !report.records.iter().any(violated) => "violated",
+        _ => "undecided",
     };
     let hints: Vec<&str> = error
         .lines()
@@ -121,7 +115,7 @@ fn early_end(report: &Report, error: &str) -> Markup {
         p class="detail lines" { (said.join("\n")) }
         @for hint in hints { (remedy(hint)) }
         @for log in report.files.iter().filter(|file| error.contains(file.as_str())) {
-            p { "Log: " (file(log)) }
+            p { "Log: " (file(log, log)) }
         }
     }
 }
@@ -148,6 +142,7 @@ fn nothing(report: &Report) -> Markup {
 mod tests {
     use super::*;
     use crate::report::tests::sample;
+    use crate::verdict::{Check, Gate};
 
     #[test]
     fn one_reason_for_many_images_is_said_once_and_violations_come_first() {
@@ -166,9 +161,9 @@ mod tests {
         let steps = steps(&report);
         let told: Vec<_> = steps
             .iter()
-            .map(|step| (step.check.name.as_str(), step.found.len(), step.one_detail()))
+            .map(|step| (step.first().name.unwrap(), step.records().len(), step.todos.len()))
             .collect();
-        assert_eq!(told, [("over budget", 2, false), ("vulnerabilities", 3, true)]);
+        assert_eq!(told, [("over budget", 2, 2), ("vulnerabilities", 3, 1)]);
         let page = section(&report).into_string();
         assert_eq!(page.matches("no database").count(), 1, "{page}");
         assert!(
@@ -186,7 +181,7 @@ mod tests {
         let first = page.split("</li>").next().unwrap();
         assert!(first.contains("The run ended early"), "{first}");
         assert_eq!(first.matches("Remedy: ").count(), 2, "{first}");
-        assert!(first.contains("href=\"./logs/build.log\""), "{first}");
+        assert!(first.contains("href=\"logs/build.log\""), "{first}");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::words::{counted, lasted, look};
+use super::words::{lasted, look};
 use crate::report::Report;
+use crate::report::words::counted;
 use crate::verdict::{Outcome, Record};
 
 /// The verdict in a word. What ended with 0 and left something open does not read as passed.
@@ -80,21 +81,26 @@ fn meaning(report: &Report) -> String {
             if report.records.len() == 1 { "was" } else { "were" }
         ),
         2 => "the command or a file it reads is wrong; the images are not to blame.".to_owned(),
-        1 if violated > 0 => format!("{} violated.", of(violated)),
+        1 if violated > 0 => format!("{} {} violated.", of(violated), be(violated)),
         1 => "a build or a test failed.".to_owned(),
         0 if undecided > 0 => {
             let all = report.records.iter().filter(|record| record.tolerated()).count();
             format!(
-                "{} undecided. Policy lets {} stay so; with --strict the run would end with 3.",
+                "{} {} undecided. Policy lets {} stay so; with --strict the run would end with 3.",
                 of(undecided),
+                be(undecided),
                 if all == 1 { "it" } else { "them" }
             )
         }
         0 if report.records.is_empty() => "nothing was judged.".to_owned(),
         0 => passed(report),
-        _ if undecided > 0 => format!("{} undecided: nobody could look.", of(undecided)),
+        _ if undecided > 0 => format!("{} {} undecided.", of(undecided), be(undecided)),
         _ => "something that is required could not be decided.".to_owned(),
     }
+}
+
+fn be(count: usize) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }
 
 fn passed(report: &Report) -> String {
@@ -138,7 +144,7 @@ mod tests {
             .retain(|record| record.outcome != Outcome::Violated);
         report.exit_code = 0;
         assert_eq!(word(&report), "passed, but for what is undecided");
-        insta::assert_snapshot!(meaning(&report), @"1 of 3 verdicts on 2 images undecided. Policy lets it stay so; with --strict the run would end with 3.");
+        insta::assert_snapshot!(meaning(&report), @"1 of 3 verdicts on 2 images is undecided. Policy lets it stay so; with --strict the run would end with 3.");
         report.records.retain(|record| record.outcome == Outcome::Passed);
         assert_eq!(word(&report), "passed");
         insta::assert_snapshot!(meaning(&report), @"1 verdict on 2 images passed, found now.");

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::report::Report;
+use crate::report::words::{self, link};
 use crate::verdict::{Outcome, Record};
 
 /// How many names are listed before the rest is a number.
@@ -33,29 +34,15 @@ pub(super) fn anchor(report: &Report, record: &Record) -> String {
     let gate = record.gate.name();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if service.chars().all(plain) {
-        return format!("{gate}-{service}");
+        return format!("{gate}.{service}");
     }
     let number = report.services.iter().position(|name| name == service);
-    format!("{gate}.{}", number.unwrap_or_default())
+    format!("{gate}..{}", number.unwrap_or_default())
 }
 
 /// A file of the run, which the page lies beside.
-pub(super) fn file(path: &str) -> Markup {
-    html! { a href=(relative(path)) { (path) } }
-}
-
-/// A path as an address beside the page: it never has a scheme, and nothing in it ends the address.
-pub(super) fn relative(path: &str) -> String {
-    let mut address = "./".to_owned();
-    for byte in path.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                address.push(char::from(byte));
-            }
-            other => address.push_str(&format!("%{other:02X}")),
-        }
-    }
-    address
+pub(super) fn file(path: &str, name: &str) -> Markup {
+    html! { a href=(link(path)) { (name) } }
 }
 
 /// A link to the world outside, where it is one to a page.
@@ -106,14 +93,6 @@ pub(super) fn images(report: &Report, records: &[&Record]) -> Markup {
     }
 }
 
-/// `1 image`, `2 images`.
-pub(super) fn counted(count: usize, one: &str) -> String {
-    match count {
-        1 => format!("1 {one}"),
-        _ => format!("{count} {one}s"),
-    }
-}
-
 /// A duration for a person: `312 ms`, `48.9 s`, `3 min 12 s`.
 pub(super) fn lasted(ms: u64) -> String {
     match ms {
@@ -128,19 +107,16 @@ pub(super) fn bad(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Violated | Outcome::Undecided)
 }
 
-/// Characters that would reorder or hide what stands beside them become their numbers, all over the page.
+/// What an eye would not see, or see elsewhere, becomes its number, all over the page. Unlike [`words::visible`] this
+/// never takes out a character that could be markup.
 pub(super) fn visible(page: &str) -> String {
     let mut shown = String::with_capacity(page.len());
-    for c in page.chars() {
-        match c {
-            '\n' | '\t' => shown.push(c),
-            '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{61c}'
-            | '\u{feff}' => shown.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
-            c if c.is_control() => shown.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
-            c => shown.push(c),
+    for character in page.chars() {
+        match character {
+            hidden if words::is_hidden(hidden) && !matches!(hidden, '\n' | '\t') => {
+                shown.extend(hidden.escape_unicode());
+            }
+            other => shown.push(other),
         }
     }
     shown
@@ -151,10 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_neither_scheme_nor_end() {
-        assert_eq!(relative("logs/build.log"), "./logs/build.log");
-        assert_eq!(relative("javascript:alert(1)"), "./javascript%3Aalert%281%29");
-        assert_eq!(relative("a b\"#?é"), "./a%20b%22%23%3F%C3%A9");
+    fn only_a_page_is_linked() {
         assert_eq!(outside("javascript:alert(1)", "CVE-1").0, "CVE-1");
         assert!(
             outside("https://a.b/?x=\"y\"", "CVE-1")
@@ -167,17 +140,15 @@ mod tests {
     fn what_would_reorder_the_page_is_shown_by_number() {
         assert_eq!(
             visible("a\u{202e}b\u{0}c\u{1b}[31m\n"),
-            "a⟨U+202E⟩b⟨U+0000⟩c⟨U+001B⟩[31m\n"
+            "a\\u{202e}b\\u{0}c\\u{1b}[31m\n"
         );
     }
 
     #[test]
-    fn durations_and_counts_are_a_persons() {
+    fn durations_are_a_persons() {
         assert_eq!(
             [312, 48_882, 192_000].map(lasted),
             ["312 ms", "48.9 s", "3 min 12 s"]
         );
-        assert_eq!(counted(1, "image"), "1 image");
-        assert_eq!(counted(0, "image"), "0 images");
     }
 }
