@@ -3,6 +3,8 @@
 
 mod benchmark;
 mod boots;
+#[cfg(test)]
+mod contrast;
 mod evidence;
 mod faults;
 mod files;
