@@ -41,7 +41,9 @@ fn text_and_series_can_be_read_in_both_schemes() {
     assert_eq!(schemes.len(), 2);
     for colours in schemes {
         let words = "ink ink-soft accent passed violated undecided reused skipped";
-        let on_paper = words.split(' ').flat_map(|word| [(word, "paper"), (word, "card")]);
+        let on_paper = words
+            .split(' ')
+            .flat_map(|word| [(word, "paper"), (word, "card")]);
         let series = ["s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8"];
         let on_series = series
             .into_iter()
