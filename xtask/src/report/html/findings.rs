@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::words::{badge, images, outside, section as framed, table};
+use super::words::{Card, badge, cards, images, outside, section as framed};
 use crate::report::Report;
 use crate::report::words::counted;
 use crate::verdict::{Gate, Outcome, Record};
@@ -42,8 +42,8 @@ pub(super) fn section(report: &Report) -> Markup {
     let body = html! {
         (looked_with(&scans))
         @if !found.is_empty() {
-            @let rows = html! { @for one in &found { (row(report, one)) } };
-            (table("findings", "Findings, what fails first", &COLUMNS, rows))
+            @let rows: Vec<Card> = found.iter().map(|one| row(report, one)).collect();
+            (cards("findings", "Findings, what fails first", &COLUMNS, &rows))
         }
     };
     framed("findings", "Findings of the scans", body)
@@ -107,31 +107,35 @@ fn looked_with(scans: &[&Record]) -> Markup {
     }
 }
 
-fn row(report: &Report, one: &Found) -> Markup {
+fn row(report: &Report, one: &Found) -> Card {
     let word = |key: &str| one.found[key].as_str().unwrap_or_default();
+    let day = |key: &str| word(key).split('T').next().unwrap_or_default();
     let records: Vec<&Record> = one.images.iter().map(|(record, _)| *record).collect();
-    html! {
-        tr class=[(word("became") == "fails").then_some("bad")] {
-            th scope="row" {
-                @if !word("severity").is_empty() { (word("severity")) " " }
-                (outside(word("url"), either(word("id"), word("kind"))))
-                span class="reason" { (word("title")) }
-            }
-            td {
-                @if !word("became").is_empty() { (badge(word("became"))) }
-                span class="reason" { (word("why")) }
-            }
-            td { (images(report, &records)) }
-            td { (word("package")) " " (word("version")) }
-            td { (either(word("fixed"), word("status"))) }
-            td { (origin(one)) }
-            td {
-                (since(word("introduced")))
-                @if !word("published").is_empty() {
-                    span class="reason" { "published " (word("published").split('T').next().unwrap_or_default()) }
-                }
-            }
-        }
+    let head = html! {
+        @if !word("severity").is_empty() { (word("severity")) " " }
+        (outside(word("url"), either(word("id"), word("kind"))))
+        span class="reason" { (word("title")) }
+    };
+    let policy = html! {
+        @if !word("became").is_empty() { (badge(word("became"))) }
+        span class="reason" { (word("why")) }
+    };
+    let since = html! {
+        (since(word("introduced")))
+        @if !word("published").is_empty() { span class="reason" { "published " (day("published")) } }
+    };
+    let cells = vec![
+        policy,
+        images(report, &records),
+        html! { (word("package")) " " (word("version")) },
+        html! { (either(word("fixed"), word("status"))) },
+        origin(one),
+        since,
+    ];
+    Card {
+        bad: word("became") == "fails",
+        head,
+        cells,
     }
 }
 

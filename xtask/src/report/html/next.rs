@@ -6,6 +6,7 @@ use super::verdict::reused;
 use super::words::{anchor, badge, file, images, section as framed};
 use crate::report::Report;
 use crate::report::todo::{self, Todo};
+use crate::report::words::counted;
 use crate::verdict::{Origin, Outcome, Record, age};
 
 /// One thing to do: the same check with the same remedy, whatever it saw of each image.
@@ -68,9 +69,11 @@ fn told(report: &Report, step: &Step) -> Markup {
         p class="what" {
             (badge(first.outcome.word())) " "
             strong { (gates.join(", ")) @if let Some(name) = first.name { ": " (name) } }
-            " — " (images(report, &step.records()))
+            " — "
+            @if step.todos.len() == 1 { (images(report, &step.records())) }
+            @else { (counted(step.records().len(), "image")) }
         }
-        @if let [only] = step.todos.as_slice() { p class="detail lines" { (only.detail) } }
+        @if step.todos.len() == 1 { p class="detail lines" { (first.detail) } }
         @else { (details(report, step)) }
         @if let Some(hint) = first.hint { (remedy(hint)) }
         @if first.tolerated {

@@ -112,8 +112,8 @@ fn passed(report: &Report) -> String {
     };
     let reused = match count(report, "reused") {
         0 => "found now".to_owned(),
-        reused if reused == judged => "all found by earlier runs of the same".to_owned(),
-        reused => format!("{reused} of them found by earlier runs of the same"),
+        reused if reused == judged => "all of them reused from earlier runs".to_owned(),
+        reused => format!("{reused} of them reused from earlier runs"),
     };
     format!(
         "{} on {} passed, {reused}{left_out}.",

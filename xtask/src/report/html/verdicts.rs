@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::words::{anchor, badge, section as framed};
+use super::words::{Card, anchor, badge, cards, section as framed};
 use crate::report::Report;
 use crate::report::words::cut;
-use crate::verdict::{Gate, Origin, Record, age};
+use crate::verdict::{Origin, Record, age};
 
 /// How much of a reason is shown, in characters; all of it is in the evidence.
 const REASON: usize = 64;
@@ -15,38 +15,23 @@ pub(super) fn section(report: &Report) -> Markup {
     if gates.is_empty() {
         return Markup::default();
     }
-    // The roles are those of a table already; a phone shows it as cards, and would lose them.
-    let body = html! {
-        div class="scroll" role="region" tabindex="0" aria-labelledby="verdicts-caption" {
-            table role="table" {
-                caption id="verdicts-caption" {
-                    span { "What each gate says of each image; every word leads to its evidence" }
-                }
-                thead role="rowgroup" {
-                    tr role="row" {
-                        th role="columnheader" scope="col" { "image" }
-                        @for gate in &gates { th role="columnheader" scope="col" { (gate.name()) } }
-                    }
-                }
-                tbody role="rowgroup" { @for service in &report.services { (row(report, &gates, service)) } }
-            }
+    let mut columns = vec!["image"];
+    columns.extend(gates.iter().map(|gate| gate.name()));
+    let row = |service: &String| {
+        let records = gates.iter().map(|gate| report.record(service, *gate));
+        Card {
+            bad: false,
+            head: html! { (service) },
+            cells: records.map(|record| cell(report, record)).collect(),
         }
     };
-    framed("verdicts", "Verdicts", body)
-}
-
-fn row(report: &Report, gates: &[Gate], service: &str) -> Markup {
-    html! {
-        tr role="row" {
-            th role="rowheader" scope="row" { (service) }
-            @for gate in gates {
-                td role="cell" {
-                    span class="gate" aria-hidden="true" { (gate.name()) }
-                    (cell(report, report.record(service, *gate)))
-                }
-            }
-        }
-    }
+    let rows: Vec<Card> = report.services.iter().map(row).collect();
+    let caption = "What each gate says of each image; every word leads to its evidence";
+    framed(
+        "verdicts",
+        "Verdicts",
+        cards("verdicts", caption, &columns, &rows),
+    )
 }
 
 fn cell(report: &Report, record: Option<&Record>) -> Markup {

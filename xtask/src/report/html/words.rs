@@ -79,6 +79,47 @@ pub(super) fn table(id: &str, caption: &str, columns: &[&str], rows: Markup) -> 
     }
 }
 
+/// A row of a table that a phone shows as a card.
+pub(super) struct Card {
+    /// Something in it is violated.
+    pub(super) bad: bool,
+    pub(super) head: Markup,
+    /// One for each column but the first.
+    pub(super) cells: Vec<Markup>,
+}
+
+/// A table whose rows are cards on a phone, each cell with its column's name. The roles are those of a table already,
+/// but as cards it would lose them.
+pub(super) fn cards(id: &str, caption: &str, columns: &[&str], rows: &[Card]) -> Markup {
+    html! {
+        div class="scroll" role="region" tabindex="0" aria-labelledby={ (id) "-caption" } {
+            table class="cards" role="table" {
+                caption id={ (id) "-caption" } { span { (caption) } }
+                thead role="rowgroup" {
+                    tr role="row" {
+                        @for column in columns { th role="columnheader" scope="col" { (column) } }
+                    }
+                }
+                tbody role="rowgroup" { @for row in rows { (card(columns, row)) } }
+            }
+        }
+    }
+}
+
+fn card(columns: &[&str], row: &Card) -> Markup {
+    html! {
+        tr role="row" class=[row.bad.then_some("bad")] {
+            th role="rowheader" scope="row" { (row.head) }
+            @for (cell, column) in row.cells.iter().zip(&columns[1..]) {
+                td role="cell" {
+                    span class="column" aria-hidden="true" { (column) }
+                    div { (cell) }
+                }
+            }
+        }
+    }
+}
+
 /// Images by name, each leading to its evidence; all of the run in a word.
 pub(super) fn images(report: &Report, records: &[&Record]) -> Markup {
     let all = records.len() > 2 && records.len() == report.services.len();
