@@ -70,6 +70,16 @@ pub enum Format {
     Json,
 }
 
+/// The forms in which a run's report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ReportFormat {
+    #[default]
+    Human,
+    Json,
+    /// The page, rendered anew
+    Html,
+}
+
 /// Where base and store images come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -290,7 +300,11 @@ pub struct ReportOptions {
     pub run_id: Option<String>,
 
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: ReportFormat,
+
+    /// Open the page in the browser, or say where it lies where there is no desktop
+    #[arg(long, conflicts_with = "format")]
+    pub open: bool,
 
     /// Print the JSON Schema of report.json instead
     #[arg(long)]

@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 
-use crate::cli::{CleanOptions, Command, Format, ReportOptions, RunOptions};
+use crate::cli::{CleanOptions, Command, Format, RunOptions};
 use crate::context::{self, Context};
 use crate::exit::Exit;
 use crate::verdict::Gate;
 use crate::{
-    bases, bench, cleaning, pipeline, plan, planning, report, scaffold, selftest, setup, testing, why,
+    bases, bench, cleaning, pipeline, plan, planning, report, scaffold, selftest, setup, showing, testing,
+    why,
 };
 
 /// Carries out one subcommand.
@@ -49,7 +50,7 @@ pub async fn dispatch(command: Command) -> Result<Exit> {
         }
         Command::New(options) => scaffold::run(&context(RunOptions::default())?, &options).await,
         Command::Bench(options) => bench::run(&context(bench::run_options(&options))?, &options).await,
-        Command::Report(options) => show_report(&options),
+        Command::Report(options) => showing::run(&context(RunOptions::default())?, &options).await,
         Command::Clean(options) => clean(&options).await,
     }
 }
@@ -81,25 +82,6 @@ async fn show_plan(options: RunOptions) -> Result<Exit> {
     report::say(&match context.options.format {
         Format::Human => plan::describe(&plan, &words, &forecast),
         Format::Json => serde_json::to_string_pretty(&plan)?,
-    });
-    Ok(Exit::Passed)
-}
-
-fn show_report(options: &ReportOptions) -> Result<Exit> {
-    if options.schema {
-        report::say(report::schema().trim_end());
-        return Ok(Exit::Passed);
-    }
-    let folder = options.run_id.as_deref().unwrap_or("latest");
-    let report = report::read(
-        &context::find_root()?
-            .join("reports")
-            .join(folder)
-            .join("report.json"),
-    )?;
-    report::say(&match options.format {
-        Format::Human => report::markdown(&report),
-        Format::Json => serde_json::to_string_pretty(&report)?,
     });
     Ok(Exit::Passed)
 }

@@ -29,6 +29,7 @@ mod revision;
 mod scaffold;
 mod selftest;
 mod setup;
+mod showing;
 mod stack;
 mod standing;
 mod story;

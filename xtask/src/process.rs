@@ -204,7 +204,7 @@ pub async fn run_ok(context: &Context, call: &Call) -> Result<Output> {
 }
 
 /// Starts a program that outlives this process, in a session of its own, its output appended to `log`.
-/// Used for the engine alone: everything else ends with the run.
+/// Used for the engine, and for what opens a page: everything else ends with the run.
 pub fn start_detached(call: &Call, log: &Path) -> Result<u32> {
     let file = std::fs::OpenOptions::new()
         .create(true)

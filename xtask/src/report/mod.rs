@@ -25,6 +25,7 @@ use crate::plan::Plan;
 use crate::terminal;
 use crate::verdict::{Gate, Outcome, Record};
 
+pub use html::render as html;
 pub use markdown::{escape, render as markdown};
 
 /// Raised whenever a field of the report changes its meaning.

@@ -26,11 +26,27 @@ pub struct Row {
     pub touched: Option<u64>,
 }
 
-const HEAD: &str = "| store | fault | noticed after | requests | slowest answer | hung | wrong answers | recovered after | acknowledged | lost |";
+/// What each column holds; see [`Row::cells`].
+pub const COLUMNS: [&str; 10] = [
+    "store",
+    "fault",
+    "noticed after",
+    "requests",
+    "slowest answer",
+    "hung",
+    "wrong answers",
+    "recovered after",
+    "acknowledged",
+    "lost",
+];
 
 /// All rows as Markdown.
 pub fn render(rows: &[Row]) -> String {
-    let mut text = format!("{HEAD}\n|{}\n", " --- |".repeat(HEAD.matches('|').count() - 1));
+    let mut text = format!(
+        "| {} |\n|{}\n",
+        COLUMNS.join(" | "),
+        " --- |".repeat(COLUMNS.len())
+    );
     for row in rows {
         let _ = writeln!(text, "| {} |", row.cells().join(" | "));
     }
@@ -38,7 +54,8 @@ pub fn render(rows: &[Row]) -> String {
 }
 
 impl Row {
-    fn cells(&self) -> [String; 10] {
+    /// A word for each of [`COLUMNS`].
+    pub fn cells(&self) -> [String; COLUMNS.len()] {
         let slow = self.fault == "slowed";
         [
             self.store.clone(),

@@ -1,0 +1,183 @@
+//! What all sections of the page share: marks, links, names of places, tables that scroll on their own.
+
+use maud::{Markup, html};
+
+use crate::report::Report;
+use crate::verdict::{Outcome, Record};
+
+/// How many names are listed before the rest is a number.
+const NAMES: usize = 8;
+
+/// A word with a sign of its own: told apart by sign, border and word, and by colour too.
+pub(super) fn badge(word: &str) -> Markup {
+    let (class, sign) = look(word);
+    html! { span class={ "badge " (class) } { span aria-hidden="true" { (sign) } " " (word) } }
+}
+
+/// A word's class in the style sheet, and its sign.
+pub(super) fn look(word: &str) -> (&'static str, &'static str) {
+    match word {
+        "passed" => ("passed", "✓"),
+        "reused" => ("reused", "↻"),
+        "violated" | "fails" | "wrong usage" => ("violated", "✗"),
+        "undecided" | "passed, but for what is undecided" => ("undecided", "?"),
+        "interrupted" => ("undecided", "■"),
+        "accepted" | "excepted" | "let pass" => ("skipped", "○"),
+        _ => ("skipped", "–"),
+    }
+}
+
+/// The place of a record's evidence in the page. A name that would be no fragment is a number instead.
+pub(super) fn anchor(report: &Report, record: &Record) -> String {
+    let service = &record.service;
+    let gate = record.gate.name();
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if service.chars().all(plain) {
+        return format!("{gate}-{service}");
+    }
+    let number = report.services.iter().position(|name| name == service);
+    format!("{gate}.{}", number.unwrap_or_default())
+}
+
+/// A file of the run, which the page lies beside.
+pub(super) fn file(path: &str) -> Markup {
+    html! { a href=(relative(path)) { (path) } }
+}
+
+/// A path as an address beside the page: it never has a scheme, and nothing in it ends the address.
+pub(super) fn relative(path: &str) -> String {
+    let mut address = "./".to_owned();
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                address.push(char::from(byte));
+            }
+            other => address.push_str(&format!("%{other:02X}")),
+        }
+    }
+    address
+}
+
+/// A link to the world outside, where it is one to a page.
+pub(super) fn outside(url: &str, text: &str) -> Markup {
+    if url.starts_with("https://") || url.starts_with("http://") {
+        return html! { a href=(url) rel="noreferrer noopener" { (text) } };
+    }
+    html! { (text) }
+}
+
+/// A section with its heading; nothing where there is nothing to say.
+pub(super) fn section(id: &str, title: &str, body: Markup) -> Markup {
+    if body.0.is_empty() {
+        return body;
+    }
+    html! {
+        section id=(id) aria-labelledby={ (id) "-title" } {
+            h2 id={ (id) "-title" } { (title) }
+            (body)
+        }
+    }
+}
+
+/// A table that scrolls within its own region where the page is too narrow.
+pub(super) fn table(id: &str, caption: &str, columns: &[&str], rows: Markup) -> Markup {
+    html! {
+        div class="scroll" role="region" tabindex="0" aria-labelledby={ (id) "-caption" } {
+            table {
+                caption id={ (id) "-caption" } { span { (caption) } }
+                thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
+/// Images by name, each leading to its evidence; all of the run in a word.
+pub(super) fn images(report: &Report, records: &[&Record]) -> Markup {
+    let all = records.len() > 2 && records.len() == report.services.len();
+    let shown = if all { 0 } else { records.len().min(NAMES) };
+    html! {
+        @if all { "all " (records.len()) " images" }
+        @for (place, record) in records[..shown].iter().enumerate() {
+            @if place > 0 { ", " }
+            a href={ "#" (anchor(report, record)) } { (record.service) }
+        }
+        @if !all && records.len() > shown { " and " (records.len() - shown) " more" }
+    }
+}
+
+/// `1 image`, `2 images`.
+pub(super) fn counted(count: usize, one: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        _ => format!("{count} {one}s"),
+    }
+}
+
+/// A duration for a person: `312 ms`, `48.9 s`, `3 min 12 s`.
+pub(super) fn lasted(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..120_000 => format!("{:.1} s", ms as f64 / 1_000.0),
+        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
+    }
+}
+
+/// What is not well.
+pub(super) fn bad(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Violated | Outcome::Undecided)
+}
+
+/// Characters that would reorder or hide what stands beside them become their numbers, all over the page.
+pub(super) fn visible(page: &str) -> String {
+    let mut shown = String::with_capacity(page.len());
+    for c in page.chars() {
+        match c {
+            '\n' | '\t' => shown.push(c),
+            '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{61c}'
+            | '\u{feff}' => shown.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
+            c if c.is_control() => shown.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_neither_scheme_nor_end() {
+        assert_eq!(relative("logs/build.log"), "./logs/build.log");
+        assert_eq!(relative("javascript:alert(1)"), "./javascript%3Aalert%281%29");
+        assert_eq!(relative("a b\"#?é"), "./a%20b%22%23%3F%C3%A9");
+        assert_eq!(outside("javascript:alert(1)", "CVE-1").0, "CVE-1");
+        assert!(
+            outside("https://a.b/?x=\"y\"", "CVE-1")
+                .0
+                .contains("x=&quot;y&quot;")
+        );
+    }
+
+    #[test]
+    fn what_would_reorder_the_page_is_shown_by_number() {
+        assert_eq!(
+            visible("a\u{202e}b\u{0}c\u{1b}[31m\n"),
+            "a⟨U+202E⟩b⟨U+0000⟩c⟨U+001B⟩[31m\n"
+        );
+    }
+
+    #[test]
+    fn durations_and_counts_are_a_persons() {
+        assert_eq!(
+            [312, 48_882, 192_000].map(lasted),
+            ["312 ms", "48.9 s", "3 min 12 s"]
+        );
+        assert_eq!(counted(1, "image"), "1 image");
+        assert_eq!(counted(0, "image"), "0 images");
+    }
+}
