@@ -11,7 +11,7 @@ use crate::hash;
 use crate::report::{Commit, Report};
 use crate::verdict::{Gate, Origin, Outcome, Record};
 
-pub use file::{History, Unreadable, all, append, read};
+pub use file::{Unreadable, all, append, read};
 
 /// How many runs stand behind this one in its page.
 pub const BEHIND: usize = 50;
@@ -152,7 +152,11 @@ fn looked(report: &Report) -> BTreeMap<String, usize> {
 pub fn machine(engine: &Engine) -> String {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find(|line| line.starts_with("model name"));
-    let parts = [engine.hardware.as_str(), model.unwrap_or_default(), &engine.words()];
+    let parts = [
+        engine.hardware.as_str(),
+        model.unwrap_or_default(),
+        &engine.words(),
+    ];
     let count = engine.hardware.split(' ').next().unwrap_or_default();
     format!("{count}x-{}", &hash::of_parts(parts)[..8])
 }
@@ -190,7 +194,8 @@ pub(crate) mod tests {
     fn a_run_tells_what_it_measured_itself_and_which_images_it_judged() {
         let mut report = sample();
         let budget = |origin| {
-            let mut record = Record::from_checks("gateway", Gate::Budget, vec![], "").figure("unpacked_bytes", 7);
+            let mut record =
+                Record::from_checks("gateway", Gate::Budget, vec![], "").figure("unpacked_bytes", 7);
             (record.origin, record.digest) = (origin, Some("sha256:0123456789abcdef".into()));
             record
         };
@@ -200,7 +205,10 @@ pub(crate) mod tests {
         assert_eq!(entry.looked["budget"], 2);
         assert_eq!(entry.looked.get("lint"), None);
         let image = &entry.images["gateway"];
-        assert_eq!((image.unpacked_bytes, image.digest.as_deref()), (Some(7), Some("0123456789ab")));
+        assert_eq!(
+            (image.unpacked_bytes, image.digest.as_deref()),
+            (Some(7), Some("0123456789ab"))
+        );
         let reused = Origin::Reused {
             run_id: "x".into(),
             age_s: 1,
@@ -208,6 +216,9 @@ pub(crate) mod tests {
         report.records.pop();
         report.records.push(budget(reused));
         let image = &Entry::of(&report).images["gateway"];
-        assert_eq!((image.unpacked_bytes, image.digest.as_deref()), (None, Some("0123456789ab")));
+        assert_eq!(
+            (image.unpacked_bytes, image.digest.as_deref()),
+            (None, Some("0123456789ab"))
+        );
     }
 }

@@ -58,7 +58,12 @@ pub async fn append(root: &Path, entry: &Entry) -> Result<()> {
     let mut line = serde_json::to_vec(entry)?;
     line.push(b'\n');
     let attempt = || async { locked(&path).transpose() };
-    let file = poll(Deadline::within(LOCK_DEADLINE), Duration::from_millis(10), attempt).await;
+    let file = poll(
+        Deadline::within(LOCK_DEADLINE),
+        Duration::from_millis(10),
+        attempt,
+    )
+    .await;
     let held = || Error::new(ErrorKind::TimedOut, "another process holds its lock");
     let mut file = file.unwrap_or_else(|| Err(held())).with_context(|| {
         format!(
@@ -66,15 +71,10 @@ pub async fn append(root: &Path, entry: &Entry) -> Result<()> {
             path.display()
         )
     })?;
-    add(&mut file, &line).with_context(|| {
-        format!(
-            "this run is not in the history: {} takes no line",
-            path.display()
-        )
-    })?;
+    add(&mut file, &line)
+        .with_context(|| format!("this run is not in the history: {} takes no line", path.display()))?;
     if file.metadata()?.len() > LARGEST {
-        cut_back(&path)
-            .with_context(|| format!("{} cannot be cut back to its last runs", path.display()))?;
+        cut_back(&path).with_context(|| format!("{} cannot be cut back to its last runs", path.display()))?;
     }
     Ok(())
 }
@@ -84,7 +84,11 @@ fn locked(path: &Path) -> IoResult<Option<File>> {
     if path.metadata().is_ok_and(|facts| !facts.is_file()) {
         return Err(Error::new(ErrorKind::InvalidInput, "it is no file"));
     }
-    let file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .read(true)
+        .append(true)
+        .open(path)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),
@@ -334,7 +338,10 @@ mod tests {
         assert_eq!(left.lines().count(), KEPT);
         assert!(left.ends_with("{\"version\":2}\n"));
         assert_eq!(all(folder.path()).unwrap().entries, all_runs[6..]);
-        assert_eq!(std::fs::read_dir(folder.path().join("reports")).unwrap().count(), 1);
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("reports")).unwrap().count(),
+            1
+        );
     }
 
     #[tokio::test]
