@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::trend::Metric;
 use crate::verdict::Gate;
 
 /// From a checkout of Rust services to container images that are proven.
@@ -58,6 +59,8 @@ pub enum Command {
     Bench(BenchOptions),
     /// Print the report of the latest run, or of the one named
     Report(ReportOptions),
+    /// Sizes, boot times, memory and durations over the runs, and the commits where they jumped
+    Trend(TrendOptions),
     /// Sweep what dead runs left behind
     Clean(CleanOptions),
 }
@@ -324,6 +327,24 @@ pub struct ReportOptions {
     /// Print the JSON Schema of report.json, or of a line of events.jsonl, instead
     #[arg(long, value_enum, value_name = "OF", num_args = 0..=1, default_missing_value = "report")]
     pub schema: Option<Schema>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct TrendOptions {
+    /// Only these services (repeatable); durations are left out then, unless they are asked for
+    #[arg(long = "service", short = 's', value_name = "NAME")]
+    pub services: Vec<String>,
+
+    /// So many runs, the last ones
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    pub last: u16,
+
+    /// Only these figures (repeatable)
+    #[arg(long = "metric", value_enum, value_name = "FIGURE")]
+    pub metrics: Vec<Metric>,
+
+    #[arg(long, value_enum, default_value_t, env = "HORME_FORMAT")]
+    pub format: Format,
 }
 
 #[derive(Debug, Clone, Args)]

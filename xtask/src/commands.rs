@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::verdict::Gate;
 use crate::{
     bases, bench, cleaning, pipeline, plan, planning, report, scaffold, selftest, setup, showing, testing,
-    why,
+    trend, why,
 };
 
 /// Carries out one subcommand.
@@ -51,6 +51,7 @@ pub async fn dispatch(command: Command) -> Result<Exit> {
         Command::New(options) => scaffold::run(&context(RunOptions::default())?, &options).await,
         Command::Bench(options) => bench::run(&context(bench::run_options(&options))?, &options).await,
         Command::Report(options) => showing::run(&context(RunOptions::default())?, &options),
+        Command::Trend(options) => trend::run(&context(RunOptions::default())?, &options).await,
         Command::Clean(options) => clean(&options).await,
     }
 }

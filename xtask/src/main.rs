@@ -38,6 +38,7 @@ mod testing;
 #[cfg(test)]
 mod tidy;
 mod tool;
+mod trend;
 mod verdict;
 mod why;
 

@@ -55,12 +55,11 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     let mut report = Report::new(context, command, said.plan.as_ref(), said.records, exit);
     report.error = ended.as_ref().err().map(|error| crate::exit::explain(error).1);
     report.environment = said.environment;
+    report.machine = said.machine;
     report.notes = said.notes;
     let written = report.write(context, &history::read(&context.root));
-    if let Err(error) = history::append(&context.root, &history::Entry::of(&report)) {
-        context
-            .board
-            .note(&format!("this run is not in the history: {error:#}"));
+    if let Err(error) = history::append(&context.root, &history::Entry::of(&report)).await {
+        board.note(&format!("{error:#}"));
     }
     report::show(context, &report);
     if let (Err(error), None) = (&ended, interrupted) {
@@ -80,6 +79,8 @@ struct Said {
     plan: Option<Plan>,
     records: Vec<Record>,
     environment: Vec<String>,
+    /// The kind of machine that it ran on.
+    machine: String,
     /// What a reader should know of how the plan came about.
     notes: Vec<String>,
 }
@@ -110,6 +111,7 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
     // What must be there: provisioned with --setup; otherwise an engine at least, to ask what stands already.
     let engine = engine(context, plan).await?;
     said.environment = facts(context, &engine, &settings);
+    said.machine = history::machine(&engine);
     let names: Vec<String> = catalogue
         .services
         .iter()

@@ -49,6 +49,8 @@ pub struct Engine {
     pub containerd_store: bool,
     /// Which engine on which kernel, with which protections: what containers do here is true of no other.
     machine: String,
+    /// What it runs on: number of processors, architecture, memory in GB.
+    pub hardware: String,
     /// Its protections, e.g. `name=seccomp,profile=builtin`.
     pub security: Vec<String>,
 }
@@ -99,10 +101,17 @@ impl Engine {
             info.default_runtime.unwrap_or_default(),
             security,
         );
+        let hardware = format!(
+            "{} {} {}",
+            info.ncpu.unwrap_or_default(),
+            info.architecture.unwrap_or_default(),
+            info.mem_total.unwrap_or_default() / 1_000_000_000
+        );
         Ok(Engine {
             docker,
             id,
             machine,
+            hardware,
             security,
             version: info.server_version.unwrap_or_default(),
             containerd_store,

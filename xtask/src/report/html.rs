@@ -62,7 +62,7 @@ fn head(report: &Report) -> Markup {
             meta name="viewport" content="width=device-width, initial-scale=1";
             meta name="referrer" content="no-referrer";
             title { (verdict::word(report)) ": " (report.command) " " (report.run_id) }
-            @for style in STYLES { style { (PreEscaped(style)) } }
+            @for style in STYLES.iter().chain(&boots::STYLES) { style { (PreEscaped(*style)) } }
         }
     }
 }

@@ -52,6 +52,9 @@ pub struct Report {
     pub bases: String,
     /// Facts about engine and tools.
     pub environment: Vec<String>,
+    /// The kind of machine, which times depend on: number of processors and eight digits.
+    #[serde(default)]
+    pub machine: String,
     /// What a reader should know: an unclean tree, no git, a cut-off history.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -127,6 +130,7 @@ impl Report {
                 .map(|plan| format!("{} ({})", plan.bases.origin.word(), plan.bases.reason))
                 .unwrap_or_default(),
             environment: Vec::new(),
+            machine: String::new(),
             notes: Vec::new(),
             digests: digests.collect(),
             services,
@@ -414,6 +418,7 @@ pub(crate) mod tests {
             strict: false,
             bases: "local (no registry answers)".into(),
             environment: vec!["engine 26.1.5".into()],
+            machine: "2x-0123abcd".into(),
             notes: vec!["not as committed: frontend".into()],
             digests: vec![("frontend".into(), "sha256:1f2e".into())],
             services: vec!["frontend".into(), "gateway".into()],

@@ -243,6 +243,33 @@ pub fn merge_base(root: &Path, branch: &str) -> Call {
     git(root, &["merge-base", "HEAD", branch])
 }
 
+/// Lists up to a thousand commits that only one of two has below it, the newest first.
+pub fn between(root: &Path, good: &str, bad: &str) -> Call {
+    let (range, most) = (format!("{good}...{bad}"), "--max-count=1000");
+    git(
+        root,
+        &[
+            "log",
+            "--left-right",
+            "--topo-order",
+            most,
+            "--format=%m%s",
+            &range,
+            "--",
+        ],
+    )
+}
+
+/// The answer to [`between`]: of each commit the side (`<` good, `>` bad) and the subject.
+pub fn parse_between(stdout: &str) -> Vec<(char, String)> {
+    let side = |line: &str| {
+        let mut rest = line.chars();
+        let side = rest.next().filter(|side| ['<', '>'].contains(side))?;
+        Some((side, rest.as_str().to_owned()))
+    };
+    stdout.lines().filter_map(side).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,6 +347,16 @@ mod tests {
         );
         assert_eq!(branch("refs/heads/main\n"), Some("refs/heads/main"));
         assert_eq!(branch(""), None);
+    }
+
+    #[test]
+    fn commits_of_two_sides_are_told_apart() {
+        let commits = parse_between(">Grow < and >\n>\n<Shrink\n");
+        let expected = [('>', "Grow < and >"), ('>', ""), ('<', "Shrink")];
+        assert_eq!(
+            commits,
+            expected.map(|(side, subject)| (side, subject.to_owned()))
+        );
     }
 
     #[test]

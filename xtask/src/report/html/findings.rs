@@ -118,7 +118,7 @@ fn row(report: &Report, one: &Found) -> Card {
     };
     let policy = html! {
         @if !word("became").is_empty() { (badge(word("became"))) }
-        span class="reason" { (word("why")) }
+        @if !word("why").is_empty() { span class="reason" { (word("why")) } }
     };
     let since = html! {
         (since(word("introduced")))
@@ -127,7 +127,7 @@ fn row(report: &Report, one: &Found) -> Card {
     let cells = vec![
         policy,
         images(report, &records),
-        html! { (word("package")) " " (word("version")) },
+        html! { (format!("{} {}", word("package"), word("version")).trim()) },
         html! { (either(word("fixed"), word("status"))) },
         origin(one),
         since,
