@@ -24,6 +24,7 @@ mod malformed;
 mod network;
 mod registry;
 mod relay;
+mod reports;
 mod reuse;
 mod scaffold;
 mod scan;

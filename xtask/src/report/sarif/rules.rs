@@ -13,6 +13,7 @@ pub(super) fn of_check(report: &Report, gate: Gate, name: &str) -> Value {
     let text = format!("The {} gate checks: {name}. It asks {asks}.", gate.name());
     let mut rule = json!({
         "id": check_id(gate, &name),
+        "name": pascal(&format!("{} {name}", gate.name())),
         "shortDescription": { "text": format!("{}: {name}", gate.name()) },
         "fullDescription": { "text": text },
         "help": {
@@ -63,6 +64,17 @@ pub(super) fn check_id(gate: Gate, check: &str) -> String {
     format!("{}/{}", gate.name(), if slug.is_empty() { "check" } else { slug })
 }
 
+/// `BootInFlightRequests`.
+fn pascal(words: &str) -> String {
+    let words = words.split(|c: char| !c.is_ascii_alphanumeric());
+    words
+        .flat_map(|word| {
+            let (first, rest) = word.split_at(word.len().min(1));
+            [first.to_ascii_uppercase(), rest.to_owned()]
+        })
+        .collect()
+}
+
 /// A rule of the world's: a vulnerability.
 pub(super) fn of_vulnerability(found: &Value) -> Value {
     let word = |key: &str| visible(found[key].as_str().unwrap_or_default());
@@ -74,6 +86,7 @@ pub(super) fn of_vulnerability(found: &Value) -> Value {
     let text = format!("{id} ({}): {title}", word("severity"));
     let mut rule = json!({
         "id": id,
+        "name": "KnownVulnerability",
         "shortDescription": { "text": title },
         "fullDescription": { "text": text },
         "help": { "text": text, "markdown": crate::report::escape(&text) },
@@ -132,6 +145,7 @@ mod tests {
             "boot/in-flight-requests"
         );
         assert_eq!(check_id(Gate::Boot, "--help"), "boot/help");
+        assert_eq!(pascal("boot in-flight requests"), "BootInFlightRequests");
         assert_eq!(check_id(Gate::Lint, "\u{202e}"), "lint/check");
     }
 
