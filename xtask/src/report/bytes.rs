@@ -27,7 +27,7 @@ pub(super) fn blocks(report: &Report) -> Vec<Block> {
 
 fn block(service: &str, anatomy: &Anatomy) -> Block {
     let title = format!(
-        "Where the bytes of {} are: {} unpacked, {} compressed, {} kB wasted",
+        "Size of {}: {} unpacked, {} compressed, {} kB wasted",
         escape(service),
         mb(anatomy.unpacked_bytes),
         mb(anatomy.compressed_bytes),

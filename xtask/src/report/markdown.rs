@@ -147,10 +147,47 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
+/// The same for words that hold commands between backticks, as remedies do: those are shown as code.
+fn with_code(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    if parts.len().is_multiple_of(2) || text.contains('\n') {
+        return escape(text);
+    }
+    let shown = parts.iter().enumerate().map(|(at, part)| match at % 2 {
+        // The blanks at its ends belong to the words between the commands.
+        0 => {
+            let blank = |at_end: bool| if at_end { " " } else { "" };
+            let (before, after) = (blank(part.starts_with(' ')), blank(part.ends_with(' ')));
+            match part.trim().is_empty() {
+                true => before.to_owned(),
+                false => format!("{before}{}{after}", escape(part)),
+            }
+        }
+        _ if part.trim().is_empty() => escape(&format!("`{part}`")),
+        _ => format!("`{}`", visible(part).trim()),
+    });
+    shown.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::tests::sample;
+
+    #[test]
+    fn commands_in_remedies_are_code() {
+        for (words, shown) in [
+            (
+                "`cargo update -p *` or *wait*",
+                "`cargo update -p *` or \\*wait\\*",
+            ),
+            ("one ` alone", "one \\` alone"),
+            ("``", "\\`\\`"),
+            ("see `a` `b`", "see `a` `b`"),
+        ] {
+            assert_eq!(with_code(words), shown);
+        }
+    }
 
     #[test]
     fn a_report_with_every_kind_of_verdict() {

@@ -2,6 +2,8 @@
 
 mod bytes;
 mod github;
+#[cfg(test)]
+mod hostile;
 mod html;
 mod junit;
 mod markdown;

@@ -25,6 +25,7 @@ mod network;
 mod page;
 mod registry;
 mod relay;
+mod reports;
 mod reuse;
 mod scaffold;
 mod scan;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::block::Block;
 use super::figures::{self, seconds};
-use super::{Files, escape};
+use super::{Files, escape, with_code};
 use crate::report::Report;
 use crate::report::todo::{self, Todo};
 use crate::report::words::{counted, cut, listed};
@@ -19,7 +19,7 @@ const LOGS: usize = 3;
 
 pub(super) fn blocks(report: &Report, files: Files) -> Vec<Block> {
     let todos = todo::all(report);
-    let mut blocks = vec![Block::new("the verdict", verdict(report))];
+    let mut blocks = vec![Block::new("the verdict", verdict(report, files))];
     blocks.push(Block::new("what to do", heading(report, &todos)));
     for (number, todo) in todos.iter().enumerate() {
         blocks.push(Block::new(
@@ -36,7 +36,7 @@ pub(super) fn blocks(report: &Report, files: Files) -> Vec<Block> {
     blocks
 }
 
-fn verdict(report: &Report) -> String {
+fn verdict(report: &Report, files: Files) -> String {
     let undecided = report
         .records
         .iter()
@@ -51,21 +51,25 @@ fn verdict(report: &Report) -> String {
         _ => "undecided",
     };
     let mut text = format!(
-        "# {}: {word}\n\n{}\n",
+        "# {}: {word}\n\n{}\n\n",
         escape(&report.command),
         escape(&report.summary())
     );
     if let Some(commit) = &report.commit {
         let dirty = if commit.dirty { ", not as committed" } else { "" };
         let id = commit.id.get(..12).unwrap_or(&commit.id);
-        let _ = writeln!(
+        let _ = write!(
             text,
-            "Commit {} on {}{dirty}.",
+            "Commit {} on {}{dirty}. ",
             escape(id),
             escape(&commit.branch)
         );
     }
-    text + "\n"
+    if files == Files::Beside {
+        text.push_str("The same as a page: [report.html](report.html).");
+    }
+    text.truncate(text.trim_end().len());
+    text + "\n\n"
 }
 
 /// The heading of the list, and above all of it what ended the run early.
@@ -76,7 +80,7 @@ fn heading(report: &Report, todos: &[Todo]) -> String {
             error.lines().partition(|line| line.starts_with("hint: "));
         let _ = writeln!(text, "**The run ended early:** {}\n", escape(&what.join("\n")));
         for hint in hints {
-            let _ = writeln!(text, "- {}", escape(hint));
+            let _ = writeln!(text, "- {}", with_code(hint));
         }
         text.push('\n');
     }
@@ -109,7 +113,7 @@ fn point(number: usize, todo: &Todo, files: Files) -> String {
         .map_or(String::new(), |name| format!("{}: ", escape(name)));
     let _ = writeln!(text, "<br>{name}{}", escape(&cut(todo.detail, DETAIL)));
     if let Some(hint) = todo.hint {
-        let _ = writeln!(text, "   - remedy: {}", escape(hint));
+        let _ = writeln!(text, "   - remedy: {}", with_code(hint));
     }
     if todo.tolerated {
         text.push_str("   - policy lets a run that is not `--strict` pass with it\n");
@@ -267,7 +271,7 @@ mod tests {
         report.error = Some("error: no engine\nhint: `cargo xtask setup`".to_owned());
         let text = text(&report);
         assert!(text.starts_with("# ci: undecided\n"), "{text}");
-        let early = "**The run ended early:** error: no engine\n\n- hint: \\`cargo xtask setup\\`\n";
+        let early = "**The run ended early:** error: no engine\n\n- hint: `cargo xtask setup`\n";
         assert!(text.contains(early), "{text}");
     }
 
