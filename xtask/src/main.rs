@@ -5,6 +5,7 @@ mod archive;
 mod bases;
 mod bench;
 mod build;
+mod bundle;
 mod cache;
 mod catalogue;
 mod cleaning;
@@ -24,6 +25,7 @@ mod pipeline;
 mod plan;
 mod planning;
 mod process;
+mod redact;
 mod report;
 mod revision;
 mod scaffold;
@@ -39,6 +41,7 @@ mod tidy;
 mod tool;
 mod verdict;
 mod why;
+mod witness;
 
 use std::process::ExitCode;
 

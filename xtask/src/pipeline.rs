@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::OnceCell;
 
 use crate::build::{self, Built};
+use crate::bundle::Bundle;
 use crate::catalogue::{Catalogue, Service};
 use crate::cleaning;
 use crate::context::Context;
@@ -56,7 +57,13 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     report.error = ended.as_ref().err().map(|error| crate::exit::explain(error).1);
     report.environment = said.environment;
     report.notes = said.notes;
-    report.write(context, &history::read(&context.root))?;
+    let bundle = Bundle::begin(context, &report, said.plan.as_ref()).await;
+    report.bundle = bundle.as_ref().map(Bundle::folder);
+    let written = report.write(context, &history::read(&context.root));
+    if let Some(bundle) = bundle {
+        bundle.end(&report);
+    }
+    written?;
     if let Err(error) = history::append(&context.root, &history::Entry::of(&report)) {
         context
             .board
@@ -444,6 +451,8 @@ impl<'a> Run<'a> {
                 self.context.board.begin(service, gate);
                 let mut record = gate::judged(self.context, service, gate, subject, look).await;
                 record.digest = Some(digest);
+                let strict = self.context.options.strict;
+                self.context.witness.settle(self.engine, &record, strict).await;
                 self.context.board.judged(&record);
                 record
             }

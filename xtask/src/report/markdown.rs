@@ -16,6 +16,12 @@ pub fn render(report: &Report) -> String {
     if let Some(error) = &report.error {
         let _ = writeln!(text, "**The run ended early:** {}\n", escape(error));
     }
+    if let Some(bundle) = &report.bundle {
+        let _ = writeln!(
+            text,
+            "What failed, with logs and all: [`{bundle}/INDEX.md`]({bundle}/INDEX.md)\n"
+        );
+    }
     for note in &report.notes {
         let _ = writeln!(text, "{}\n", escape(note));
     }

@@ -63,6 +63,9 @@ pub struct Report {
     /// Logs and other files of the run, relative to its folder.
     #[serde(default)]
     pub files: Vec<String>,
+    /// The folder with all that is needed to understand elsewhere what failed, relative to the run's.
+    #[serde(default)]
+    pub bundle: Option<String>,
 }
 
 /// What was checked out.
@@ -122,6 +125,7 @@ impl Report {
             commit: plan.and_then(Commit::of),
             timeline: context.board.timeline(),
             files: files(&context.run_dir),
+            bundle: None,
         }
     }
 
@@ -374,6 +378,7 @@ pub(crate) mod tests {
             }),
             timeline: Vec::new(),
             files: vec!["logs/build.log".into()],
+            bundle: None,
         }
     }
 
