@@ -2,11 +2,12 @@
 //! cannot be had is named in its index; a bundle that cannot be written is a note, never another failure.
 
 mod index;
+mod stack;
 mod writer;
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::context::Context;
 use crate::engine::Engine;
@@ -17,7 +18,7 @@ use crate::report::Report;
 use crate::verdict::{Gate, Record, is_bad};
 use crate::witness::{Glimpse, Scene, Testimony, machine};
 
-use index::Failed;
+use index::{Failed, Parts};
 pub use writer::cut;
 use writer::{Writer, safe};
 
@@ -34,6 +35,8 @@ pub struct Bundle<'a> {
     writer: Writer,
     /// The verdicts that are bad, the worst first, each with the file to look at first.
     first: Vec<(Record, Option<String>)>,
+    /// Members of a stack that were not well when it was looked at: gate, name and how.
+    unwell: Vec<(Gate, String, String)>,
 }
 
 impl<'a> Bundle<'a> {
@@ -59,6 +62,7 @@ impl<'a> Bundle<'a> {
             context,
             writer,
             first: Vec::new(),
+            unwell: Vec::new(),
         };
         let Testimony { seen, scenes, missed } = context.witness.testify();
         bundle.writer.missed.extend(missed);
@@ -109,7 +113,17 @@ impl<'a> Bundle<'a> {
                 }),
             })
             .collect();
-        let index = index::render(report, &failed, &self.writer.contents, &self.writer.missed);
+        let unwell = self.unwell.iter();
+        let unwell: Vec<String> = unwell
+            .map(|(gate, name, how)| format!("{name} of the {} stack {how}", gate.name()))
+            .collect();
+        let parts = Parts {
+            failed: &failed,
+            unwell: &unwell,
+            contents: &self.writer.contents,
+            missed: &self.writer.missed,
+        };
+        let index = index::render(report, &parts);
         self.writer.index(&index);
         let shown = self.context.shown(&self.context.run_dir.join(FOLDER));
         self.context.board.note(&match &self.writer.broken {
@@ -126,7 +140,10 @@ impl<'a> Bundle<'a> {
             "the verdict and its checks",
             &json!(record),
         );
-        if let Some(log) = &record.log {
+        // Of a stack there is one log for all.
+        let stack = format!("{}-stack", record.gate.name());
+        let is_of_stack = self.writer.contents.contains_key(&format!("{stack}/step.log"));
+        if let Some(log) = record.log.as_ref().filter(|_| !is_of_stack) {
             let path = self.context.run_dir.join(log);
             self.writer
                 .copy(&format!("{folder}/step.log"), "the log of the gate's step", &path);
@@ -136,13 +153,24 @@ impl<'a> Bundle<'a> {
         }
         self.of_the_gate(record, &folder);
         self.sources(record, &folder, plan);
-        let member = format!(
-            "{}-stack/{}/container.log",
-            record.gate.name(),
-            safe(&record.service)
-        );
+        let member = |name: &str| format!("{stack}/{}/container.log", safe(name));
+        // What had ended explains what the others miss.
+        let unwell = |own: bool| {
+            let of_gate = self.unwell.iter().filter(|(gate, ..)| *gate == record.gate);
+            let mut names = of_gate.map(|(_, name, _)| name);
+            names
+                .find(|name| (**name == record.service) == own)
+                .map(|name| member(name))
+        };
         let purpose = told(record, glimpses).map(|name| format!("{folder}/{}/container.log", safe(name)));
-        let candidates = [purpose, Some(member), Some(format!("{folder}/step.log"))];
+        let candidates = [
+            purpose,
+            unwell(true),
+            unwell(false),
+            Some(member(&record.service)),
+            Some(format!("{folder}/step.log")),
+            Some(format!("{stack}/step.log")),
+        ];
         let there = |file: &String| self.writer.contents.contains_key(file);
         candidates.into_iter().flatten().find(there)
     }
@@ -222,8 +250,11 @@ impl<'a> Bundle<'a> {
         let folder = format!("{}-stack", gate.name());
         for member in &scene.members {
             self.glimpse(&format!("{folder}/{}", safe(&member.name)), member);
+            let how = stack::unwell(member);
+            self.unwell
+                .extend(how.map(|how| (gate, member.name.clone(), how)));
         }
-        let networks = networks(scene);
+        let networks = stack::networks(scene);
         let what = "each network with its members, their addresses and names";
         self.writer
             .json(&format!("{folder}/networks.json"), what, &networks);
@@ -359,28 +390,6 @@ fn told<'g>(record: &Record, glimpses: &'g [Glimpse]) -> Option<&'g str> {
     found.map(|glimpse| glimpse.name.as_str())
 }
 
-/// Each network of a stack with who is in it, from what the members themselves said.
-fn networks(scene: &Scene) -> Value {
-    let listed = scene.networks.as_array().cloned().unwrap_or_default();
-    let with_members = listed.into_iter().map(|network| {
-        let name = network["Name"].as_str().unwrap_or_default();
-        let members = scene.members.iter().filter_map(|member| {
-            let end = &member.inspect.as_ref()?["NetworkSettings"]["Networks"][name];
-            let state = &member.inspect.as_ref()?["State"]["Status"];
-            end.is_object().then(|| {
-                let found = json!({ "address": end["IPAddress"], "names": end["Aliases"], "state": state });
-                (member.name.clone(), found)
-            })
-        });
-        let members: serde_json::Map<_, _> = members.collect();
-        json!({
-            "name": name, "internal": network["Internal"], "driver": network["Driver"],
-            "addresses": network["IPAM"]["Config"], "members": members,
-        })
-    });
-    Value::Array(with_members.collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -402,24 +411,5 @@ mod tests {
         assert_eq!(about("never live").as_deref(), Some("serve"));
         let record = Record::from_checks("a", Gate::Lint, vec![], "");
         assert_eq!(told(&record, &[]), None);
-    }
-
-    #[test]
-    fn a_network_names_its_members_with_their_addresses() {
-        let inspect = json!({ "State": { "Status": "running" }, "NetworkSettings": { "Networks": {
-            "run_db": { "IPAddress": "172.20.0.2", "Aliases": ["own.db"] } } } });
-        let scene = Scene {
-            members: vec![Glimpse {
-                name: "db".into(),
-                inspect: Some(inspect),
-                ..Glimpse::default()
-            }],
-            networks: json!([{ "Name": "run_db", "Internal": true }, { "Name": "run_a", "Internal": true }]),
-            ..Scene::default()
-        };
-        let told = networks(&scene);
-        assert_eq!(told[0]["members"]["db"]["address"], "172.20.0.2");
-        assert_eq!(told[0]["members"]["db"]["names"][0], "own.db");
-        assert_eq!(told[1]["members"], json!({}));
     }
 }

@@ -32,9 +32,12 @@ pub fn derived(value: &str) -> Vec<String> {
             .map(str::to_owned),
     );
     let words = value.split(|c: char| c.is_whitespace() || "\"',;".contains(c));
-    for word in words {
-        let marked = word.starts_with('>');
-        let word = word.trim_start_matches('>');
+    let words: Vec<&str> = words.collect();
+    for word in &words {
+        let plain = word.trim_start_matches('>');
+        // A password that is its user's name is none.
+        let marked = plain.len() < word.len() && !words.contains(&plain);
+        let word = plain;
         if marked || word.chars().count() >= PART {
             found.push(word.to_owned());
         }

@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
+/// The state of a connection that both sides have closed.
+const OVER: &str = "06";
+
 /// A line a socket; `None` where the engine runs elsewhere or `/proc` does not let us look.
 pub fn of(pid: i64, container: &str) -> Option<String> {
     let process = Path::new("/proc").join(pid.to_string());
@@ -22,7 +25,8 @@ fn read(kind: &str, table: &str) -> String {
     let lines = table.lines().skip(1).filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);
         let (own, other, state) = (end(words.next()?)?, end(words.next()?)?, words.next()?);
-        Some(format!("{kind} {own} {other} {}\n", word(state)))
+        // What is over says nothing, and there is much of it.
+        (state != OVER).then(|| format!("{kind} {own} {other} {}\n", word(state)))
     });
     lines.collect()
 }
@@ -48,7 +52,6 @@ fn word(state: &str) -> &str {
         "01" => "established",
         "02" => "syn-sent",
         "03" => "syn-received",
-        "06" => "time-wait",
         "07" => "unconnected",
         "08" => "close-wait",
         "0A" => "listening",
@@ -63,7 +66,8 @@ mod tests {
     #[test]
     fn a_table_is_read_as_addresses() {
         let table = "  sl  local_address rem_address   st\n   0: 0100007F:1F40 00000000:0000 0A 00000000:00000000\n\
-                     1: 020012AC:1F40 030012AC:C350 01 0:0\n   2: cut\n";
+                     1: 020012AC:1F40 030012AC:C350 01 0:0\n   2: cut\n   \
+                     3: 020012AC:1F40 030012AC:C351 06 0:0\n";
         assert_eq!(
             read("tcp", table),
             "tcp 127.0.0.1:8000 0.0.0.0:0 listening\ntcp 172.18.0.2:8000 172.18.0.3:50000 established\n"

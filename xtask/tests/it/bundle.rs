@@ -176,7 +176,15 @@ fn nothing_secret_leaves_with_a_stack_that_fails() {
     assert!(events.contains("\"Action\":\"die\""), "{events}");
     let config = data(&folder.join("network-stack/compose.config.json"));
     assert_eq!(config["services"]["bd-tells"]["environment"]["API_TOKEN"], "***");
-    assert!(text(&folder.join("INDEX.md")).contains("network-stack/bd-tells/container.log"));
+    let index = text(&folder.join("INDEX.md"));
+    assert!(
+        index.contains("Look first into [`network-stack/bd-tells/container.log`]"),
+        "{index}"
+    );
+    assert!(
+        index.contains("bd-tells of the network stack had ended with exit code 9"),
+        "{index}"
+    );
     // Neither the bundle nor anything else that the run wrote: the definition of the build holds no settings.
     let run = checkout
         .path("reports")
