@@ -2,10 +2,56 @@
 
 use serde_json::{Value, json};
 
+use super::Bundle;
+use super::writer::safe;
+use crate::verdict::Gate;
 use crate::witness::{Glimpse, Scene};
 
+impl Bundle<'_> {
+    pub(super) fn scene(&mut self, gate: Gate, scene: &Scene) {
+        let folder = format!("{}-stack", gate.name());
+        for member in &scene.members {
+            self.glimpse(&format!("{folder}/{}", safe(&member.name)), member);
+            let how = unwell(member);
+            self.unwell
+                .extend(how.map(|how| (gate, member.name.clone(), how)));
+        }
+        let networks = networks(scene);
+        let what = "each network with its members, their addresses and names";
+        self.writer
+            .json(&format!("{folder}/networks.json"), what, &networks);
+        if !scene.events.is_empty() {
+            let what = "what the engine says happened to the containers, as far as it remembers";
+            self.writer
+                .lines(&format!("{folder}/engine-events.jsonl"), what, &scene.events);
+        }
+        let what = "load, memory and disk of the machine at that moment";
+        self.writer
+            .json(&format!("{folder}/machine.json"), what, &scene.machine);
+        for (file, what) in [
+            (
+                "compose.config.json",
+                "the stack as `docker compose config` resolves it",
+            ),
+            ("compose.run.yaml", "the overlay that the run puts over it"),
+        ] {
+            self.writer.copy(
+                &format!("{folder}/{file}"),
+                what,
+                &self.context.run_dir.join(file),
+            );
+        }
+        let log = format!("logs/{}.log", gate.name());
+        self.writer.copy(
+            &format!("{folder}/step.log"),
+            "the log of the gate's step",
+            &self.context.run_dir.join(log),
+        );
+    }
+}
+
 /// Each network of a stack with who is in it, from what the members themselves said.
-pub fn networks(scene: &Scene) -> Value {
+fn networks(scene: &Scene) -> Value {
     let listed = scene.networks.as_array().cloned().unwrap_or_default();
     let with_members = listed.into_iter().map(|network| {
         let name = network["Name"].as_str().unwrap_or_default();
@@ -28,7 +74,7 @@ pub fn networks(scene: &Scene) -> Value {
 
 /// How a member of a stack was not well: it had ended, or its health check failed. `None` where it was well, or
 /// nothing is known.
-pub fn unwell(member: &Glimpse) -> Option<String> {
+fn unwell(member: &Glimpse) -> Option<String> {
     let state = &member.inspect.as_ref()?["State"];
     let memory = if state["OOMKilled"] == true {
         ", out of memory"
