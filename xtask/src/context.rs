@@ -14,6 +14,7 @@ use crate::engine::{Engine, Estate};
 use crate::exit::{Exit, Failure};
 use crate::plan::Limits;
 use crate::terminal::Board;
+use crate::witness::Witness;
 
 /// One run's surroundings. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct Context {
     pub started: Instant,
     /// Where a run tells what happens.
     pub board: Arc<Board>,
+    /// What is seen of containers before they go, and every secret that is met.
+    pub witness: Arc<Witness>,
 }
 
 impl Context {
@@ -65,6 +68,7 @@ impl Context {
             signal,
             started: Instant::now(),
             board: Arc::new(board),
+            witness: Arc::new(Witness::new(false)),
         }
     }
 
@@ -78,6 +82,7 @@ impl Context {
             cancel: self.cancel.clone(),
             signal: self.signal.clone(),
             board: Arc::new(Board::silent()),
+            witness: Arc::new(Witness::new(true)),
             ..own
         }
     }

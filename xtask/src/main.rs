@@ -5,6 +5,7 @@ mod archive;
 mod bases;
 mod bench;
 mod build;
+mod bundle;
 mod cache;
 mod catalogue;
 mod cleaning;
@@ -24,6 +25,7 @@ mod pipeline;
 mod plan;
 mod planning;
 mod process;
+mod redact;
 mod report;
 mod revision;
 mod scaffold;
@@ -41,6 +43,7 @@ mod tool;
 mod trend;
 mod verdict;
 mod why;
+mod witness;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::OnceCell;
 
 use crate::build::{self, Built};
+use crate::bundle::Bundle;
 use crate::catalogue::{Catalogue, Service};
 use crate::cleaning;
 use crate::context::Context;
@@ -57,7 +58,12 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     report.environment = said.environment;
     report.machine = said.machine;
     report.notes = said.notes;
+    let bundle = Bundle::begin(context, &report, said.plan.as_ref()).await;
+    report.bundle = bundle.as_ref().map(Bundle::folder);
     let written = report.write(context, &history::read(&context.root));
+    if let Some(bundle) = bundle {
+        bundle.end(&report);
+    }
     if let Err(error) = history::append(&context.root, &history::Entry::of(&report)).await {
         board.note(&format!("{error:#}"));
     }
@@ -451,6 +457,8 @@ impl<'a> Run<'a> {
                 self.context.board.begin(service, gate);
                 let mut record = gate::judged(self.context, service, gate, subject, look).await;
                 record.digest = Some(digest);
+                let strict = self.context.options.strict;
+                self.context.witness.settle(self.engine, &record, strict).await;
                 self.context.board.judged(&record);
                 record
             }

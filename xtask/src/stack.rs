@@ -63,6 +63,8 @@ impl<'a> Stack<'a> {
         let generate = context.root.join("compose/secrets/generate");
         let call = process::Call::new([generate.into_os_string(), secrets.clone().into_os_string()]);
         process::run_ok(context, &call.log(context.log(log))).await?;
+        // Whatever is written from here on holds none of them.
+        context.witness.learn_folder(&secrets);
 
         let files = compose::files("ci");
         let call = command(context, plan, &files, &["config", "--format", "json"]);
@@ -70,6 +72,9 @@ impl<'a> Stack<'a> {
         let config =
             compose::parse_config(&output.stdout).context("the stack's configuration cannot be read")?;
         let members = members(plan, images, &config);
+        context.witness.learn_stack(&output.stdout);
+        let resolved = context.run_dir.join("compose.config.json");
+        let _ = std::fs::write(resolved, context.witness.masked_json(&output.stdout));
         let pinned = images
             .iter()
             .map(|image| (image.plan.service.name.clone(), image.reference.clone()))
@@ -222,11 +227,16 @@ impl<'a> Stack<'a> {
             .map_or(REQUEST_TIMEOUT, Duration::from_secs)
     }
 
-    /// Writes the log of every member to `logs/<step>/<name>.log`.
+    /// Writes the log of every member, without secrets, to `logs/<step>/<name>.log`.
     pub async fn keep_logs(&self) {
         let dir = self.context.run_dir.join("logs").join(self.log);
         if std::fs::create_dir_all(&dir).is_err() {
             return;
+        }
+        for container in self.containers.values() {
+            if let Ok(inspect) = self.engine.inspected(container).await {
+                self.context.witness.learn_container(&inspect);
+            }
         }
         for (name, container) in &self.containers {
             let text = self
@@ -234,6 +244,7 @@ impl<'a> Stack<'a> {
                 .logs(container)
                 .await
                 .unwrap_or_else(|error| format!("{error:#}\n"));
+            let text = self.context.witness.masked(&text);
             let _ = std::fs::write(dir.join(format!("{name}.log")), text);
         }
     }

@@ -290,6 +290,11 @@ pub fn age(seconds: u64) -> String {
     }
 }
 
+/// Whether a verdict keeps a run from ending with 0.
+pub fn is_bad(record: &Record, strict: bool) -> bool {
+    exit_of(std::slice::from_ref(record), strict) != Exit::Passed
+}
+
 /// How a run with these verdicts ends. `strict` lets nothing stay undecided.
 pub fn exit_of(records: &[Record], strict: bool) -> Exit {
     records.iter().fold(Exit::Passed, |exit, record| {

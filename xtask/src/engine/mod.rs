@@ -1,6 +1,7 @@
 //! The Docker API through bollard: connecting, and what the engine is. Nothing else speaks to the engine's
 //! socket (the docker CLI's plugins, bake and compose, are called through `process.rs`).
 
+mod as_it_is;
 mod container;
 mod image;
 mod lease;

@@ -74,6 +74,9 @@ pub async fn check(
         http: http()?,
     };
     let mut found = Found::default();
+    if let Some(facts) = engine.image(&image.reference).await? {
+        context.witness.learn_env(facts.env.iter().map(String::as_str));
+    }
     found.checks.push(non_root(&image.user));
     if let Some(missing) = boot.serve(&mut found).await? {
         boot.further_starts(&mut found).await?;
@@ -155,20 +158,33 @@ impl Boot<'_> {
         }
     }
 
+    /// Creates a container of this gate, which is looked at before it goes.
+    async fn create(&self, spec: &ContainerSpec) -> Result<Container> {
+        let container = self.engine.create(spec).await?;
+        let service = &self.image.plan.service.name;
+        let beginning = format!("horme-{}-boot-{service}-", self.context.run_id);
+        let purpose = spec.name.strip_prefix(&beginning).unwrap_or(&spec.name);
+        self.context
+            .witness
+            .watch(Gate::Boot, service, purpose, &container);
+        Ok(container)
+    }
+
     async fn json(&self, url: &str) -> Result<(u16, Value)> {
         let answer = self.http.get(url).send().await?;
         let status = answer.status().as_u16();
         Ok((status, answer.json().await?))
     }
 
-    /// Appends a container's log to the step's log; returns it. A log that the engine does not give is no empty one.
+    /// Appends a container's log, without secrets, to the step's log; returns it as it came. A log that the engine does not give is no empty one.
     async fn keep_log(&self, container: &Container, purpose: &str) -> Result<String> {
         use std::io::Write;
         let log = self.engine.logs(container).await?;
         let path = self.context.log(&step(Gate::Boot, &self.image.plan.service.name));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
         if let Ok(mut file) = file {
-            let _ = writeln!(file, "== {purpose}\n{log}");
+            let masked = self.context.witness.masked(&log);
+            let _ = writeln!(file, "== {purpose}\n{masked}");
         }
         Ok(log)
     }

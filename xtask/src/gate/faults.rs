@@ -62,6 +62,10 @@ pub async fn check(context: &Context, engine: &Engine, plan: &Plan, images: &[Bu
         ended = look(context, engine, plan, images, &mut found, &mut rows) => ended,
         () = context.cancel.cancelled() => Err(Failure::undecided("interrupted", "run again").into()),
     };
+    let passed = |check: &Check| check.outcome == Outcome::Passed;
+    if ended.is_err() || !found.values().flatten().all(passed) {
+        context.witness.scene(context, engine, Gate::Faults).await;
+    }
     let taking_down = context.board.step_in(Gate::Faults, "taking the stack down");
     if let Err(error) = engine.sweep_resources(&context.run_id).await {
         context.board.note(&format!(

@@ -127,6 +127,10 @@ pub async fn check(parts: Parts<'_>) -> Vec<Record> {
         ended = look(parts, &mut found, &mut figures, &mut pairs) => ended,
         () = context.cancel.cancelled() => Err(Failure::undecided("interrupted", "run again").into()),
     };
+    let passed = |check: &Check| check.outcome == Outcome::Passed;
+    if ended.is_err() || !found.values().flatten().all(passed) {
+        context.witness.scene(context, engine, Gate::Network).await;
+    }
     let taking_down = context.board.step_in(Gate::Network, "taking the stack down");
     if let Err(error) = engine.sweep_resources(&context.run_id).await {
         context.board.note(&format!(

@@ -1,7 +1,7 @@
 //! The scan gate: Trivy on an image's archive. Crates seen must equal the crates that the binary is made of,
 //! or "no findings" would mean "nothing was looked at". Vulnerabilities need a database and its age.
 
-pub(super) mod configuration;
+pub mod configuration;
 mod crates;
 mod database;
 mod dependencies;

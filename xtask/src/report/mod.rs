@@ -81,6 +81,9 @@ pub struct Report {
     /// Logs and other files of the run, relative to its folder.
     #[serde(default)]
     pub files: Vec<String>,
+    /// The folder with all that is needed to understand elsewhere what failed, relative to the run's.
+    #[serde(default)]
+    pub bundle: Option<String>,
 }
 
 /// What was checked out.
@@ -147,6 +150,7 @@ impl Report {
                 .map(str::to_owned),
             timeline: context.board.timeline(),
             files: files(&context.run_dir),
+            bundle: None,
         }
     }
 
@@ -435,6 +439,7 @@ pub(crate) mod tests {
             host: Some("builder".into()),
             timeline: Vec::new(),
             files: vec!["logs/build.log".into()],
+            bundle: None,
         }
     }
 

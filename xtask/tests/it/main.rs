@@ -10,6 +10,7 @@
 mod arguments;
 mod bolt;
 mod boot;
+mod bundle;
 mod checkout;
 mod copy;
 mod dependencies;

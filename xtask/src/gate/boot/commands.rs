@@ -62,7 +62,7 @@ impl Boot<'_> {
         let ended = code.map_or("did not end".to_owned(), |code| format!("ended with {code}"));
         let detail = format!(
             "{ended}; expected 0 and '{expected}' in:\n{}",
-            last_lines(&log, 3)
+            last_lines(&self.context.witness.masked(&log), 3)
         );
         Ok(Check::violated(
             flag,
@@ -86,7 +86,7 @@ impl Boot<'_> {
     }
 
     async fn run_once(&self, spec: &ContainerSpec, purpose: &str) -> Result<(Option<i64>, String)> {
-        let container = self.engine.create(spec).await?;
+        let container = self.create(spec).await?;
         if let Err(why) = self.engine.try_start(&container).await? {
             self.finish(&container, purpose).await?;
             // As a shell says of a command that cannot be run.

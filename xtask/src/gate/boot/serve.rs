@@ -41,7 +41,7 @@ impl Boot<'_> {
             ..spec
         };
         let begun = Instant::now();
-        let container = self.engine.create(&spec).await?;
+        let container = self.create(&spec).await?;
         let live = match self.engine.try_start(&container).await? {
             Ok(()) => self.until_live(&container, limit).await?,
             Err(why) => Err(why),
@@ -60,6 +60,7 @@ impl Boot<'_> {
     /// Keeps its log and takes it away.
     pub(super) async fn finish(&self, container: &Container, purpose: &str) -> Result<String> {
         let log = self.keep_log(container, purpose).await?;
+        self.context.witness.look(self.engine, container, &log).await;
         self.engine.remove(container).await?;
         Ok(log)
     }

@@ -59,6 +59,7 @@ impl Boot<'_> {
             None => self.needs().await?,
         };
         let log = self.engine.logs(container).await.unwrap_or_default();
+        let log = self.context.witness.masked(&log);
         let lacked = lacked.map_or(String::new(), |lacked| format!("{lacked}; "));
         let detail = format!("{lacked}{why}\n{}", last_lines(&log, 5));
         Ok(Check::violated(

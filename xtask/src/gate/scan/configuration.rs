@@ -18,6 +18,11 @@ const NAMES: [&str; 9] = [
     "passphrase",
 ];
 
+/// Ends of such a name that make it a setting's.
+const SETTINGS: [&str; 11] = [
+    "file", "path", "dir", "ttl", "length", "issuer", "audience", "url", "enabled", "header", "name",
+];
+
 /// Beginnings of well-known secrets: cloud keys, forge and chat tokens, payment keys, signed tokens.
 const BEGINNINGS: [&str; 12] = [
     "AKIA",
@@ -71,13 +76,20 @@ pub fn secret(name: &str, value: &str) -> Option<&'static str> {
     if has_password(value) {
         return Some("an address with a password in it");
     }
-    let plain: String = name
-        .to_lowercase()
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
+    let plain = plain(name);
     let announced = NAMES.iter().any(|word| plain.contains(word));
     (announced && !is_harmless(&plain, value)).then_some("a value under a secret's name")
+}
+
+/// Whether a name announces a secret, whatever its value.
+pub fn announces(name: &str) -> bool {
+    let plain = plain(name);
+    NAMES.iter().any(|word| plain.contains(word)) && !SETTINGS.iter().any(|end| plain.ends_with(end))
+}
+
+fn plain(name: &str) -> String {
+    let lower = name.to_lowercase();
+    lower.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
 /// `scheme://user:password@host`.
@@ -96,12 +108,9 @@ fn has_password(value: &str) -> bool {
 /// A path or a switch under such a name is a setting, no secret (`PASSWORD_FILE=/run/secrets/x`), and so is a number
 /// or a duration, unless the name ends with the very word (`TOKEN_TTL=3600`, but `DB_PASSWORD=12345678`).
 fn is_harmless(plain_name: &str, value: &str) -> bool {
-    let setting = [
-        "file", "path", "dir", "ttl", "length", "issuer", "audience", "url", "enabled", "header", "name",
-    ];
     let switch = ["true", "false", "yes", "no", "on", "off", "none", "0", "1"];
     let bare = NAMES.iter().any(|word| plain_name.ends_with(word));
-    setting.iter().any(|end| plain_name.ends_with(end))
+    SETTINGS.iter().any(|end| plain_name.ends_with(end))
         || switch.contains(&value.to_lowercase().as_str())
         || value.starts_with('/')
         || !bare

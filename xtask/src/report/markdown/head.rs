@@ -55,6 +55,10 @@ fn verdict(report: &Report, files: Files) -> String {
         escape(&report.command),
         escape(&report.summary())
     );
+    if let Some(bundle) = &report.bundle {
+        let index = files.show(&format!("{bundle}/INDEX.md"), "What failed, with logs and all");
+        let _ = writeln!(text, "{index}\n");
+    }
     if let Some(commit) = &report.commit {
         let dirty = if commit.dirty { ", not as committed" } else { "" };
         let id = commit.id.get(..12).unwrap_or(&commit.id);
