@@ -109,9 +109,9 @@ pub(super) fn megabytes(bytes: u64) -> String {
 pub(super) fn moment(ms: u64) -> String {
     match ms {
         0 => "0".to_owned(),
-        _ if ms % HOUR == 0 => format!("{} h", ms / HOUR),
-        _ if ms % MINUTE == 0 => format!("{} min", ms / MINUTE),
-        _ if ms % SECOND == 0 => format!("{} s", ms / SECOND),
+        _ if ms.is_multiple_of(HOUR) => format!("{} h", ms / HOUR),
+        _ if ms.is_multiple_of(MINUTE) => format!("{} min", ms / MINUTE),
+        _ if ms.is_multiple_of(SECOND) => format!("{} s", ms / SECOND),
         _ => format!("{ms} ms"),
     }
 }
