@@ -35,6 +35,7 @@ use crate::verdict::{Gate, Outcome, Record};
 pub use html::render as html;
 pub use markdown::{escape, render as markdown, short};
 pub use past::{of_run, read};
+pub use words::visible;
 
 /// Raised whenever a field of the report changes its meaning.
 const VERSION: u32 = 1;

@@ -89,7 +89,8 @@ fn a_binary_is_told_by_crate_where_its_twin_is_the_same_code() {
     with_twin(&checkout, "size-crates");
     let passed = checkout.gate("budget");
     assert_eq!(passed.code, Some(0), "{}", passed.said());
-    let binary = budget(&checkout)["figures"]["binary"].clone();
+    let unaccepted = budget(&checkout);
+    let binary = unaccepted["figures"]["binary"].clone();
     assert_eq!(binary["crates_absent"], Value::Null);
     let crates = binary["crates"].as_array().unwrap();
     let bytes = |part: &Value, name: &str| part[name].as_u64().unwrap();
@@ -112,7 +113,8 @@ fn a_binary_is_told_by_crate_where_its_twin_is_the_same_code() {
     let accepted = &mut baseline["local"]["horme-test-size-crates"];
     let std_kb = accepted["crates_kb"]["std"].as_u64().unwrap();
     accepted["crates_kb"]["std"] = (std_kb - 40).into();
-    accepted["unpacked_bytes"] = (accepted["unpacked_bytes"].as_u64().unwrap() - 40_000).into();
+    let before = accepted["unpacked_bytes"].as_u64().unwrap() - 40_000;
+    accepted["unpacked_bytes"] = before.into();
     checkout.write("reports/baseline.json", &baseline.to_string());
     checkout.write("docker/policy/budget.toml", "allowed_growth_percent = 1.0\n");
     let grown = checkout.run(&["budget"]);
@@ -120,6 +122,8 @@ fn a_binary_is_told_by_crate_where_its_twin_is_the_same_code() {
     let record = budget(&checkout);
     let detail = check(&record, "growth")["detail"].as_str().unwrap().to_owned();
     assert!(detail.ends_with("; +40 kB: std +40 kB"), "{detail}");
+    assert_eq!(record["figures"]["baseline_bytes"], before);
+    assert_eq!(unaccepted["figures"]["baseline_bytes"], Value::Null);
 }
 
 #[test]

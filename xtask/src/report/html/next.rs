@@ -124,6 +124,10 @@ fn early_end(report: &Report, error: &str) -> Markup {
 }
 
 fn nothing(report: &Report) -> Markup {
+    let judged = report
+        .records
+        .iter()
+        .any(|record| record.outcome == Outcome::Passed);
     let reused = reused(report);
     let oldest = reused.iter().filter_map(|record| match &record.origin {
         Origin::Reused { run_id, age_s } => Some((*age_s, run_id)),
@@ -131,8 +135,11 @@ fn nothing(report: &Report) -> Markup {
     });
     html! {
         p {
-            @if report.records.is_empty() { "Nothing was judged, so there is nothing to do and nothing is known." }
-            @else { "Nothing: every verdict passed." }
+            @match report.exit_code {
+                130 | 143 => { "Run it again: what has no verdict below was not judged." }
+                _ if judged => { "Nothing: every verdict that was asked for passed." }
+                _ => { "Nothing was judged, so nothing is known." }
+            }
             @if let Some((seconds, run_id)) = oldest.max() {
                 " " a href="#reused" { (reused.len()) " of them are reused" }
                 "; the oldest was found " (age(seconds)) " before, by run " (run_id) "."
@@ -196,7 +203,15 @@ mod tests {
             age_s: 200_000,
         };
         let page = section(&report).into_string();
-        assert!(page.contains("every verdict passed"), "{page}");
+        assert!(page.contains("every verdict that was asked for passed"), "{page}");
         assert!(page.contains("3 days before, by run 20261119-1"), "{page}");
+        report.exit_code = 130;
+        let page = section(&report).into_string();
+        assert!(
+            page.contains("Run it again") && !page.contains("every verdict"),
+            "{page}"
+        );
+        (report.exit_code, report.records) = (0, Vec::new());
+        assert!(section(&report).into_string().contains("Nothing was judged"));
     }
 }

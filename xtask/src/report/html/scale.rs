@@ -9,6 +9,9 @@ pub(super) const STYLE: &str = include_str!("scale.css");
 /// How many ticks an axis has at most beside the one at 0: as many labels stand side by side on a telephone.
 const TICKS: u64 = 6;
 
+/// A label that stands beyond this ends at its tick.
+const NEAR_END_PERCENT: f64 = 96.0;
+
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
@@ -77,7 +80,7 @@ pub(super) fn axis(scale: Scale, ticks: &[u64], label: impl Fn(u64, bool) -> Str
     html! {
         div class="axis" aria-hidden="true" {
             @for (place, tick) in ticks.iter().enumerate() {
-                span style={ "left:" (scale.at(*tick)) } { (label(*tick, place + 1 == ticks.len())) }
+                span class=[(scale.percent(*tick) > NEAR_END_PERCENT).then_some("end")] style={ "left:" (scale.at(*tick)) } { (label(*tick, place + 1 == ticks.len())) }
             }
         }
     }
@@ -106,9 +109,9 @@ pub(super) fn megabytes(bytes: u64) -> String {
 pub(super) fn moment(ms: u64) -> String {
     match ms {
         0 => "0".to_owned(),
-        _ if ms % HOUR == 0 => format!("{} h", ms / HOUR),
-        _ if ms % MINUTE == 0 => format!("{} min", ms / MINUTE),
-        _ if ms % SECOND == 0 => format!("{} s", ms / SECOND),
+        _ if ms.is_multiple_of(HOUR) => format!("{} h", ms / HOUR),
+        _ if ms.is_multiple_of(MINUTE) => format!("{} min", ms / MINUTE),
+        _ if ms.is_multiple_of(SECOND) => format!("{} s", ms / SECOND),
         _ => format!("{ms} ms"),
     }
 }

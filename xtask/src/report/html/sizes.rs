@@ -96,7 +96,7 @@ pub(super) fn section(report: &Report) -> Markup {
         @if !images.is_empty() {
             (picture(&images))
             (numbers(&images))
-            @for image in &images { (parts::folded(image)) }
+            (parts::folded(&images))
         }
     };
     framed("sizes", "Sizes", body)

@@ -17,6 +17,8 @@ pub(super) const STYLE: &str = include_str!("timeline.css");
 const LONGEST: usize = 4;
 /// What is shorter than this share of the run (%) is not to be seen.
 const SEEN_PERCENT: f64 = 0.3;
+/// A time of more characters needs a wider bar to be written in.
+const SHORT: usize = 7;
 
 pub(super) fn section(report: &Report) -> Markup {
     if report.timeline.is_empty() {
@@ -163,7 +165,7 @@ fn stretch(class: &str, name: &str, at: Stretch, scale: Scale) -> Markup {
         div class={ "part " (class) } title=(told.trim_start())
             style={ "left:" (scale.at(from)) ";width:" (scale.at(took_ms)) } {
             @if !name.is_empty() { span class="name" { (name) } }
-            span class="time" { (took) }
+            span class={ "time" @if took.len() > SHORT { " long" } } { (took) }
         }
     }
 }

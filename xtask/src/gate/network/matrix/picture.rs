@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::{Pair, Way, find, names};
+use crate::report;
 
 /// Side of a cell and of the sign in it, height of a line of the legend.
 const CELL: usize = 30;
@@ -13,10 +14,10 @@ const LINE: usize = 24;
 const NAME: usize = 40;
 const CHARACTER: usize = 8;
 
-const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1b1f24}.cell{fill:none;stroke:#b8c0c8}.self{fill:#e4e8ec}\
+const STYLE: &str = ".page{fill:#fff}text{font:13px system-ui,sans-serif;fill:#1b1f24}.cell{fill:none;stroke:#b8c0c8}.self{fill:#e4e8ec}\
 .open{color:#0a6b2d}.refused{color:#59636e}.wrong{color:#b3121d}text.sign-on,text.sign-off{font:bold 12px system-ui,sans-serif;\
 text-anchor:middle}text.sign-on{fill:#fff}text.sign-off{fill:currentColor}\
-@media (prefers-color-scheme:dark){text{fill:#e6e9ec}.cell{stroke:#4a525b}.self{fill:#2a3138}.open{color:#5fd38a}\
+@media (prefers-color-scheme:dark){.page{fill:#181e25}text{fill:#e6e9ec}.cell{stroke:#4a525b}.self{fill:#2a3138}.open{color:#5fd38a}\
 .refused{color:#9aa4ae}.wrong{color:#ff8a8a}text.sign-on{fill:#10151a}}";
 
 /// Where things are, in pixels.
@@ -51,7 +52,7 @@ pub fn svg(pairs: &[Pair]) -> String {
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
          height=\"{height}\" role=\"img\" aria-labelledby=\"t d\">\n<title id=\"t\">Who can reach whom</title>\n\
-         <desc id=\"d\">{}</desc>\n<style>{STYLE}</style>\n",
+         <desc id=\"d\">{}</desc>\n<style>{STYLE}</style>\n<rect class=\"page\" width=\"100%\" height=\"100%\"/>\n",
         escape(&description(pairs))
     );
     for (index, column) in columns.iter().enumerate() {
@@ -89,8 +90,9 @@ fn name(text: &mut String, place: &str, name: &str) {
 }
 
 fn shown(name: &str) -> String {
+    let name = report::visible(name);
     if name.chars().count() <= NAME {
-        return name.to_owned();
+        return name;
     }
     name.chars().take(NAME - 1).chain(['…']).collect()
 }
@@ -147,7 +149,8 @@ fn description(pairs: &[Pair]) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
+    report::visible(text)
+        .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
@@ -192,5 +195,19 @@ mod tests {
             )),
             "{picture}"
         );
+    }
+
+    #[test]
+    fn hostile_names_leave_a_picture_that_can_be_read() {
+        let mut pairs = pairs();
+        for name in ["<script>\"&'", "]]>\u{0}\u{1b}[31m", "\u{202e}\u{ffff}"] {
+            pairs[0].to = name.to_owned();
+            let picture = svg(&pairs);
+            assert!(roxmltree::Document::parse(&picture).is_ok(), "{picture}");
+            assert!(
+                !picture.contains("<script") && !picture.contains('\u{202e}'),
+                "{picture}"
+            );
+        }
     }
 }

@@ -10,8 +10,23 @@ use crate::gate::budget::growth::kb;
 
 /// How many crates have a line of their own.
 const CRATES: usize = 30;
+/// How many images have a line each before they are folded together.
+const MANY: usize = 10;
 
-pub(super) fn folded(image: &Image<'_>) -> Markup {
+/// The parts of each image; of many, folded once more.
+pub(super) fn folded(images: &[Image<'_>]) -> Markup {
+    let each = html! { @for image in images { (one(image)) } };
+    html! {
+        @if images.len() > MANY {
+            details class="many" {
+                summary { "The parts of each image" }
+                (each)
+            }
+        } @else { (each) }
+    }
+}
+
+fn one(image: &Image<'_>) -> Markup {
     let (service, anatomy) = (&image.record.service, &image.anatomy);
     html! {
         details {

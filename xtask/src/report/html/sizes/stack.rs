@@ -93,7 +93,7 @@ pub(super) fn stack(anatomy: &Anatomy, named: &[String]) -> Vec<Part> {
         .layers
         .iter()
         .enumerate()
-        .filter(|(_, layer)| !is_base(&layer));
+        .filter(|(_, layer)| !is_base(layer));
     let ours: Vec<LayerPart> = ours
         .map(|(place, layer)| match binary {
             Some((binary, home)) if home == place => LayerPart {
