@@ -151,7 +151,7 @@ pub fn read(root: &Path) -> Vec<Entry> {
 fn tail(path: &Path, lines: usize) -> IoResult<Vec<u8>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    let mut size: u64 = 256 << 10;
+    let mut size: u64 = 128 << 10;
     loop {
         let from = length.saturating_sub(size);
         file.seek(SeekFrom::Start(from))?;

@@ -80,6 +80,9 @@ fn shift(values: &[f64], at: usize, noise: f64, least: Least) -> Option<Jump> {
         after: median(after),
     };
     let moved = jump.after - jump.before;
+    if !exceeds(moved.abs(), jump.before, least) {
+        return None;
+    }
     // What a steady slope would have come to between the middles of the two.
     let steady = (slope(before) + slope(after)) / 2.0 * (before.len() + after.len()) as f64 / 2.0;
     let sudden = if moved * steady > 0.0 {

@@ -33,3 +33,4 @@ mod scan;
 mod selftest;
 mod size;
 mod surroundings;
+mod trend;

@@ -65,7 +65,7 @@ fn fill(path: &Path) {
 }
 
 /// A file system over a folder, for as long as the value lives; `None` where that may not be had.
-struct Mount(std::path::PathBuf);
+pub(crate) struct Mount(std::path::PathBuf);
 
 impl Mount {
     fn new(path: &Path, options: &str) -> Option<Self> {
@@ -77,6 +77,17 @@ impl Mount {
 
     fn read_only(path: &Path) -> Option<Self> {
         Self::new(path, "ro")
+    }
+
+    /// The folder as it is, but for reading alone.
+    pub(crate) fn again_read_only(path: &Path) -> Option<Self> {
+        let mount = |options: &str| {
+            let mut mount = Command::new("mount");
+            mount.args(["-o", options]).args([path, path]);
+            mount.output().is_ok_and(|output| output.status.success())
+        };
+        let bound = mount("bind").then(|| Mount(path.to_path_buf()))?;
+        mount("remount,bind,ro").then_some(bound)
     }
 
     fn small(path: &Path) -> Option<Self> {
