@@ -12,7 +12,7 @@ pub(super) fn blocks(report: &Report) -> Vec<Block> {
     let records = report.records.iter();
     let found = records.filter_map(|record| {
         let listed = record.figures.get("findings").and_then(Value::as_array)?;
-        (!listed.is_empty()).then(|| (record, listed))
+        (!listed.is_empty()).then_some((record, listed))
     });
     found
         .map(|(record, listed)| {
