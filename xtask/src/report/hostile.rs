@@ -224,6 +224,26 @@ fn in_markdown_they_change_nothing_but_words() {
     }
 }
 
+#[test]
+fn the_readers_notice_markup() {
+    for (markup, plain) in [
+        ("# a", "a"),
+        ("a\n- b", "a\nb"),
+        ("| a |\n| - |\n| b |", "a"),
+        ("*a*", "a"),
+        ("~~a~~", "a"),
+    ] {
+        assert_ne!(parsed(markup).0, parsed(plain).0, "{markup}");
+    }
+    assert!(std::panic::catch_unwind(|| parsed("a <b>c</b>")).is_err());
+    assert!(std::panic::catch_unwind(|| parsed("[a](javascript:b)")).is_err());
+    assert!(
+        tokens("<p onclick=a><script>")
+            .0
+            .is_superset(&["p onclick".to_owned(), "script".to_owned()].into())
+    );
+}
+
 /// The names of all elements and attributes of a page, and its text.
 fn tokens(page: &str) -> (BTreeSet<String>, String) {
     let (mut names, mut text) = (BTreeSet::new(), String::new());

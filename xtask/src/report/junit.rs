@@ -214,7 +214,7 @@ mod tests {
         insta::assert_snapshot!(render(&sample()).unwrap());
     }
 
-    fn words_of<'a>(xml: &'a str, element: &str) -> Vec<String> {
+    fn words_of(xml: &str, element: &str) -> Vec<String> {
         let document = Document::parse(xml).unwrap();
         let found = document.descendants().filter(|node| node.has_tag_name(element));
         found

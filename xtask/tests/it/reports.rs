@@ -207,6 +207,28 @@ fn a_run_that_is_interrupted_leaves_every_form() {
 }
 
 #[test]
+fn a_form_that_cannot_be_written_is_one_error_and_the_others_are_there() {
+    let checkout = never_live("forms-part");
+    let child = booting(&checkout);
+    std::fs::create_dir(checkout.path("reports/latest/report.md")).unwrap();
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(sent.success());
+    let said = ended(child.wait_with_output().unwrap());
+    assert_eq!(said.code, Some(143), "{}", said.said());
+    one_error(&said);
+    assert!(
+        said.stderr.contains("error: cannot write report.md in "),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(checkout.report()["exit_code"], 143);
+    for file in ["report.html", "report.junit.xml", "report.sarif"] {
+        assert!(!text(&checkout, file).is_empty());
+    }
+}
+
+#[test]
 fn a_run_that_was_killed_is_told_from_one_that_goes_on() {
     let checkout = never_live("forms-kill");
     let mut child = booting(&checkout);

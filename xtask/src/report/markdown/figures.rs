@@ -82,7 +82,7 @@ pub(super) fn timeline(report: &Report) -> Option<Block> {
     Some(Block::folded("The run, step by step", &text))
 }
 
-pub(super) fn seconds(ms: u64) -> String {
+fn seconds(ms: u64) -> String {
     format!("{:.1} s", ms as f64 / 1000.0)
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::block::Block;
-use super::figures::{self, seconds};
+use super::figures;
 use super::{Files, escape, with_code};
 use crate::report::Report;
 use crate::report::todo::{self, Todo};
@@ -27,7 +27,9 @@ pub(super) fn blocks(report: &Report, files: Files) -> Vec<Block> {
             point(number + 1, todo, files),
         ));
     }
-    blocks.push(Block::new("the end of the list", "\n".to_owned()));
+    if !todos.is_empty() {
+        blocks.push(Block::new("the end of the list", "\n".to_owned()));
+    }
     blocks.push(Block::new("the table", table(report, &todos)));
     blocks.push(Block::new("what was reused", reused(report)));
     blocks.push(Block::new("the time", figures::time(report).unwrap_or_default()));
@@ -222,13 +224,9 @@ fn reused(report: &Report) -> String {
 fn notes(report: &Report) -> String {
     let notes = report.notes.iter();
     let notes: String = notes.map(|note| format!("- note: {}\n", escape(note))).collect();
-    let early = match report.records.is_empty() && report.error.is_some() {
-        true => format!("It ended after {}.\n", seconds(report.took_ms)),
-        false => String::new(),
-    };
     match notes.is_empty() {
-        true => early,
-        false => format!("{early}{notes}\n"),
+        true => notes,
+        false => notes + "\n",
     }
 }
 
