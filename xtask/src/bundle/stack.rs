@@ -29,10 +29,7 @@ impl Bundle<'_> {
         self.writer
             .json(&format!("{folder}/machine.json"), what, &scene.machine);
         for (file, what) in [
-            (
-                "compose.config.json",
-                "the stack as `docker compose config` resolves it",
-            ),
+            ("compose.config.json", "the stack as compose resolves it"),
             ("compose.run.yaml", "the overlay that the run puts over it"),
         ] {
             self.writer.copy(

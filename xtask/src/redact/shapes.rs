@@ -100,7 +100,7 @@ pub enum Hidden<'v> {
 pub fn hidden<'v>(name: &str, value: &'v str) -> Hidden<'v> {
     match forms::password(value) {
         Some(password) => Hidden::Password(password),
-        None if is_secret(name, value) && value.parse::<f64>().is_err() => Hidden::All,
+        None if is_secret(name, value) && (value.len() >= 6 || value.parse::<f64>().is_err()) => Hidden::All,
         None => Hidden::Nothing,
     }
 }

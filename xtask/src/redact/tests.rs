@@ -203,6 +203,21 @@ fn a_value_holds_more_than_itself() {
 }
 
 #[test]
+fn of_a_variable_all_a_password_or_nothing_is_secret() {
+    assert_eq!(hidden("DB_PASSWORD", "12345678"), Hidden::All);
+    assert_eq!(hidden("DB_URL", "postgres://u:p@h"), Hidden::Password("p"));
+    for (name, value) in [
+        ("MAX_TOKENS", "4096"),
+        ("DB_PASSWORD_FILE", "/run/x"),
+        ("REQUIRE_PASSWORD", "true"),
+        ("API_TOKEN", ""),
+        ("MODE", "good"),
+    ] {
+        assert_eq!(hidden(name, value), Hidden::Nothing, "{name}={value}");
+    }
+}
+
+#[test]
 fn megabytes_are_masked_in_time() {
     let known = redactor(&["a-secret-of-some-length"]);
     let line = "2026-11-21T10:00:00Z INFO request_id=1 path=/x a-secret-of-some-length done\n";

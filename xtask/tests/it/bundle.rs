@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::checkout::{Checkout, Fixture, ended};
+use crate::relay::{Fault, Relay};
 
 fn bundle(checkout: &Checkout) -> PathBuf {
     checkout.path("reports/latest/bundle")
@@ -244,6 +245,30 @@ fn an_interrupted_run_keeps_what_stood_then() {
         index.contains("bd-hangs boot: undecided") && index.contains("interrupted"),
         "{index}"
     );
+}
+
+#[test]
+fn an_engine_that_hangs_costs_the_bundle_a_file_and_not_the_run() {
+    let checkout = Checkout::new(vec![Fixture::new("bd-hung")]);
+    let built = checkout.run(&["build"]);
+    assert_eq!(built.code, Some(0), "{}", built.said());
+    let relay = Relay::new("/start HTTP", Fault::Hangs, Duration::from_secs(45));
+    let begun = Instant::now();
+    let mut command = checkout.command(&["boot", "--fresh"]);
+    let ended = ended(command.env("DOCKER_HOST", relay.host()).output().unwrap());
+    assert_eq!(ended.code, Some(3), "{}", ended.said());
+    assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
+    let index = text(&bundle(&checkout).join("INDEX.md"));
+    for said in [
+        "the engine hangs",
+        "What could not be had",
+        "inspect of serve: the engine gave no answer in time",
+    ] {
+        assert!(index.contains(said), "{said} in {index}");
+    }
+    assert!(bundle(&checkout).join("boot-bd-hung/record.json").is_file());
+    let cleaned = checkout.run(&["clean"]);
+    assert_eq!(cleaned.code, Some(0), "{}", cleaned.said());
 }
 
 fn wait_for_a_container(checkout: &Checkout) {
