@@ -22,7 +22,7 @@ impl Sources {
     }
 
     /// The line of a package in Cargo.lock, counted from 1.
-    fn line_of(&self, package: &str, version: &str) -> Option<usize> {
+    pub(super) fn line_of(&self, package: &str, version: &str) -> Option<usize> {
         let name = format!("name = \"{package}\"");
         let version = format!("version = \"{version}\"");
         let lines: Vec<&str> = self.lock.lines().collect();

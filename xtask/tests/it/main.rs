@@ -30,3 +30,4 @@ mod scan;
 mod selftest;
 mod size;
 mod surroundings;
+mod terminal;

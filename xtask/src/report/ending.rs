@@ -1,0 +1,451 @@
+//! What a reader sees of a run at its end: everything that is not well, said once for all images that share it, with
+//! its remedy and the last lines of the log that tells more; then one line that counts.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::sarif::Sources;
+use super::{Report, complain, say};
+use crate::cli::Format;
+use crate::context::Context;
+use crate::terminal::github::{self, Annotation};
+use crate::terminal::{self, Paint, clean};
+use crate::verdict::{Outcome, Record};
+
+/// How much of a log is shown.
+const TAIL_LINES: usize = 6;
+/// No line of a log is shown longer, where no terminal says how wide it is.
+const TAIL_WIDTH: usize = 200;
+
+/// Something that is not well, with all whom it concerns.
+#[derive(Debug, Clone, PartialEq)]
+struct Finding<'r> {
+    gates: Vec<&'static str>,
+    services: Vec<&'r str>,
+    outcome: Outcome,
+    /// Of the first check that is so, without its gate's name before it.
+    reason: &'r str,
+    /// How many checks more are so.
+    more: usize,
+    hint: Option<&'r str>,
+    /// The record that it was found in first.
+    first: &'r Record,
+}
+
+impl<'r> Finding<'r> {
+    fn of(record: &'r Record) -> Self {
+        let alike = record
+            .checks
+            .iter()
+            .filter(|check| check.outcome == record.outcome);
+        let reason = record.reason.lines().next().unwrap_or_default();
+        let prefix = format!("{}: ", record.gate.name());
+        Finding {
+            gates: vec![record.gate.name()],
+            services: vec![&record.service],
+            outcome: record.outcome,
+            reason: reason.strip_prefix(&prefix).unwrap_or(reason),
+            more: alike.count().saturating_sub(1),
+            hint: record.hint(),
+            first: record,
+        }
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        (self.outcome, self.reason, self.more, self.hint)
+            == (other.outcome, other.reason, other.more, other.hint)
+    }
+
+    /// Who, what, and why, in a line.
+    fn head(&self, paint: Paint) -> String {
+        let gates = self.gates.join(", ");
+        let word = paint.verdict(self.outcome.word(), self.outcome);
+        let who = match &self.services[..] {
+            [one] => format!("{one} {gates} {word}"),
+            several => format!("{gates} {word} on {} images", several.len()),
+        };
+        let more = match self.more {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        format!("{who}: {}{more}", clean(self.reason))
+    }
+
+    /// Its log is worth a look: what policy lets pass needs none.
+    fn log(&self) -> Option<&'r str> {
+        let is_open = self.outcome == Outcome::Violated || !self.first.tolerated();
+        self.first.log.as_deref().filter(|_| is_open)
+    }
+
+    fn annotation(&self, sources: &Sources) -> Annotation {
+        let hint = self
+            .hint
+            .map(|hint| format!("\nhint: {hint}"))
+            .unwrap_or_default();
+        Annotation {
+            is_error: self.outcome == Outcome::Violated,
+            title: format!(
+                "{} {}: {}",
+                self.gates.join(", "),
+                self.outcome.word(),
+                self.services.join(", ")
+            ),
+            message: format!("{}{hint}", self.reason),
+            place: self.place(sources),
+        }
+    }
+
+    /// The line of Cargo.lock that a failing vulnerability is locked by, or the one that the words name.
+    fn place(&self, sources: &Sources) -> Option<(String, usize)> {
+        let found = self.first.figures.get("findings").and_then(Value::as_array);
+        let failing = found
+            .into_iter()
+            .flatten()
+            .find(|found| found["became"] == "fails");
+        let line =
+            failing.and_then(|found| sources.line_of(found["package"].as_str()?, found["version"].as_str()?));
+        let locked = line.map(|line| ("Cargo.lock".to_owned(), line));
+        let mut checks = self
+            .first
+            .checks
+            .iter()
+            .filter(|check| check.outcome == self.outcome);
+        locked.or_else(|| checks.find_map(|check| github::place_in(&check.detail)))
+    }
+}
+
+/// What is not well: the worst first, each thing once, with all images and gates that share it.
+fn findings(records: &[Record]) -> Vec<Finding<'_>> {
+    let mut of_gate: Vec<Finding<'_>> = Vec::new();
+    let bad = |outcome| records.iter().filter(move |record| record.outcome == outcome);
+    for record in bad(Outcome::Violated).chain(bad(Outcome::Undecided)) {
+        let finding = Finding::of(record);
+        match of_gate
+            .iter_mut()
+            .find(|known| known.is_like(&finding) && known.gates == finding.gates)
+        {
+            Some(known) => known.services.push(&record.service),
+            None => of_gate.push(finding),
+        }
+    }
+    of_gate
+        .iter_mut()
+        .for_each(|finding| finding.services.sort_unstable());
+    let mut all: Vec<Finding<'_>> = Vec::new();
+    for finding in of_gate {
+        match all
+            .iter_mut()
+            .find(|known| known.is_like(&finding) && known.services == finding.services)
+        {
+            Some(known) => known.gates.extend(finding.gates),
+            None => all.push(finding),
+        }
+    }
+    all
+}
+
+impl Report {
+    /// What is not well, as text. Lines are broken at `width` where there is one; `logs` is the run's folder.
+    fn told(&self, logs: Option<&Path>, width: Option<usize>, paint: Paint) -> String {
+        let mut lines = Vec::new();
+        for finding in findings(&self.records) {
+            lines.push(broken(&finding.head(paint), 0, width));
+            if finding.services.len() > 1 {
+                lines.push(broken(
+                    &format!("images: {}", finding.services.join(", ")),
+                    2,
+                    width,
+                ));
+            }
+            let hints = finding.hint.iter().flat_map(|hint| hint.lines());
+            lines.extend(hints.map(|hint| broken(&format!("hint: {}", clean(hint)), 2, width)));
+            if let Some((folder, log)) = logs.zip(finding.log()) {
+                lines.extend(self.last_lines(folder, log, width, paint));
+            }
+        }
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// The last lines of a log of the run, with its path above them.
+    fn last_lines(&self, folder: &Path, log: &str, width: Option<usize>, paint: Paint) -> Vec<String> {
+        let last = tail(&folder.join(log));
+        let path = format!("the last lines of reports/{}/{log}:", self.run_id);
+        let path = (!last.is_empty()).then(|| broken(&path, 2, width));
+        let room = width.map_or(TAIL_WIDTH, |width| width.saturating_sub(1).max(20));
+        let said = last.iter().map(|said| {
+            let said = format!("  | {said}");
+            paint.faint(&console::truncate_str(&said, room, "…"))
+        });
+        path.into_iter().chain(said).collect()
+    }
+
+    /// How many verdicts of each kind, and how the run ended.
+    pub fn summary(&self) -> String {
+        let count = |outcome| {
+            self.records
+                .iter()
+                .filter(|record| record.outcome == outcome)
+                .count()
+        };
+        let reused = self
+            .records
+            .iter()
+            .filter(|record| record.word() == "reused")
+            .count();
+        let mut parts = vec![match reused {
+            0 => format!("{} passed", count(Outcome::Passed)),
+            reused => format!("{} passed ({reused} of them reused)", count(Outcome::Passed)),
+        }];
+        for (outcome, word) in [
+            (Outcome::Violated, "violated"),
+            (Outcome::Undecided, "undecided"),
+            (Outcome::Skipped, "skipped"),
+        ] {
+            if count(outcome) > 0 {
+                parts.push(format!("{} {word}", count(outcome)));
+            }
+        }
+        if self.records.is_empty() {
+            parts = vec!["nothing was judged".to_owned()];
+        }
+        let tolerated = if self.exit_code == 0 && count(Outcome::Undecided) > 0 {
+            " (undecided is let pass by docker/policy/scan.toml; --strict ends with 3)"
+        } else {
+            ""
+        };
+        let seconds = self.took_ms as f64 / 1000.0;
+        format!(
+            "{}{tolerated}; exit {} after {seconds:.1} s; reports/{}",
+            parts.join(", "),
+            self.exit_code,
+            self.run_id
+        )
+    }
+
+    /// An annotation for each thing that is not well, and for what ended the run early.
+    fn annotations(&self, sources: &Sources) -> Vec<Annotation> {
+        let mut all: Vec<Annotation> = findings(&self.records)
+            .iter()
+            .map(|finding| finding.annotation(sources))
+            .collect();
+        all.extend(self.error.iter().map(|error| Annotation {
+            is_error: true,
+            title: format!("{} ended early", self.command),
+            message: error.clone(),
+            place: github::place_in(error),
+        }));
+        all
+    }
+}
+
+/// Shows a report at the end of a run.
+pub fn show(context: &Context, report: &Report) {
+    if context.options.format == Format::Human {
+        tell(context, report);
+    }
+    if let Some(error) = report.error.as_ref().filter(|_| context.interrupted().is_none()) {
+        complain(error);
+    }
+    let page = format!("{}/report.html", report.summary());
+    let summary = broken(&page, 0, terminal::width());
+    context.end(report.exit_code, &report.summary(), &summary);
+}
+
+fn tell(context: &Context, report: &Report) {
+    let board = &context.board;
+    if github::is_github() {
+        let annotations = report.annotations(&Sources::read(&context.root));
+        annotations.iter().for_each(|annotation| say(&annotation.line()));
+    }
+    let told = report.told(Some(&context.run_dir), terminal::width(), board.paint());
+    if !told.is_empty() {
+        say(told.trim_end());
+    }
+    if let Some(faults) = report.faults().filter(|_| !board.look().quiet) {
+        say(faults.trim_end());
+    }
+}
+
+/// The last lines of a log, without what would move the cursor and without our own mark at its end.
+fn tail(log: &Path) -> Vec<String> {
+    let read = || {
+        let mut file = std::fs::File::open(log)?;
+        let from = file.metadata()?.len().saturating_sub(16 * 1024);
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        std::io::Result::Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    let lines = text.lines().map(clean).filter(|line| !line.trim().is_empty());
+    let mut lines: Vec<String> = lines.collect();
+    if lines
+        .last()
+        .is_some_and(|line| line.starts_with("# ") && line.contains(" after "))
+    {
+        lines.pop();
+    }
+    lines.split_off(lines.len().saturating_sub(TAIL_LINES))
+}
+
+/// Words broken into lines that fit, those after the first further in. A word longer than a line stays whole.
+fn broken(words: &str, indent: usize, width: Option<usize>) -> String {
+    let Some(room) = width.map(|width| width.saturating_sub(1)) else {
+        return format!("{}{words}", " ".repeat(indent));
+    };
+    let (mut text, mut taken) = (" ".repeat(indent), indent);
+    for (at, word) in words.split(' ').enumerate() {
+        let length = console::measure_text_width(word);
+        if at > 0 && taken + 1 + length > room {
+            let further = " ".repeat(indent + 2);
+            text.push_str(&format!("\n{further}"));
+            taken = further.len();
+        } else if at > 0 {
+            text.push(' ');
+            taken += 1;
+        }
+        text.push_str(word);
+        taken += length;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::sample;
+    use crate::verdict::{Check, Gate};
+
+    const PLAIN: Paint = Paint(false);
+
+    fn old(service: &str) -> Record {
+        let check = Check::undecided(
+            "vulnerabilities",
+            "the database is 92 days old",
+            "bring a newer one",
+        );
+        Record::from_checks(service, Gate::Scan, vec![check.tolerated()], "")
+    }
+
+    #[test]
+    fn the_summary_counts_and_says_where_the_report_lies() {
+        insta::assert_snapshot!(sample().summary(), @"1 passed, 1 violated, 1 undecided, 1 skipped; exit 1 after 12.3 s; reports/20261121-101500-abcd");
+    }
+
+    #[test]
+    fn findings_name_service_gate_reason_and_remedy() {
+        insta::assert_snapshot!(sample().told(None, None, PLAIN), @r"
+        frontend budget violated: over budget: 17.00 MB unpacked | 1.00 MB over
+          hint: make it smaller
+        frontend scan undecided: vulnerabilities: no database
+          hint: pass --vuln-db
+        ");
+    }
+
+    #[test]
+    fn what_images_share_is_said_once_with_all_their_names_and_fits_the_terminal() {
+        let mut report = sample();
+        let names = [
+            "classification-service",
+            "dataflow-service",
+            "frontend",
+            "mcp-server",
+        ];
+        report.records = names.map(old).to_vec();
+        for gate in [Gate::Budget, Gate::Boot] {
+            for name in ["frontend", "mcp-server"] {
+                report.records.push(Record::undecided(
+                    name,
+                    gate,
+                    "there is no image to look at",
+                    "see the build",
+                ));
+            }
+        }
+        insta::assert_snapshot!(report.told(None, Some(60), PLAIN), @r"
+        scan undecided on 4 images: vulnerabilities: the database
+          is 92 days old
+          images: classification-service, dataflow-service,
+            frontend, mcp-server
+          hint: bring a newer one
+        budget, boot undecided on 2 images: there is no image to
+          look at
+          images: frontend, mcp-server
+          hint: see the build
+        ");
+    }
+
+    #[test]
+    fn what_policy_lets_pass_is_said_in_the_last_line() {
+        let mut report = sample();
+        report
+            .records
+            .retain(|record| record.outcome != Outcome::Violated);
+        report.exit_code = 0;
+        assert!(
+            report
+                .summary()
+                .contains("undecided is let pass by docker/policy/scan.toml")
+        );
+    }
+
+    #[test]
+    fn a_failure_shows_the_last_lines_of_its_log_and_what_is_let_pass_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let said: String = (0..40)
+            .map(|line| format!("line {line} \u{1b}[31mred\u{1b}[0m\u{7}\r\n"))
+            .collect();
+        std::fs::create_dir(folder.path().join("logs")).unwrap();
+        std::fs::write(
+            folder.path().join("logs/x.log"),
+            said + "\n# exit status: 1 after 1.0 s\n",
+        )
+        .unwrap();
+        let mut report = sample();
+        report.records[1].log = Some("logs/x.log".into());
+        report.records[2].log = Some("logs/x.log".into());
+        report.records.truncate(3);
+        insta::assert_snapshot!(report.told(Some(folder.path()), None, PLAIN), @r"
+        frontend budget violated: over budget: 17.00 MB unpacked | 1.00 MB over
+          hint: make it smaller
+          the last lines of reports/20261121-101500-abcd/logs/x.log:
+          | line 34 red
+          | line 35 red
+          | line 36 red
+          | line 37 red
+          | line 38 red
+          | line 39 red
+        frontend scan undecided: vulnerabilities: no database
+          hint: pass --vuln-db
+        ");
+    }
+
+    #[test]
+    fn a_log_that_is_not_there_is_left_out() {
+        assert!(tail(Path::new("/nowhere.log")).is_empty());
+    }
+
+    #[test]
+    fn an_annotation_says_which_images_and_where() {
+        let mut report = sample();
+        let check = Check::violated("root user", "docker/Dockerfile.frontend:42: USER root", "mend it");
+        report.records = vec![
+            Record::from_checks("frontend", Gate::Lint, vec![check], ""),
+            old("a"),
+            old("b"),
+        ];
+        report.error = Some("error: interrupted".into());
+        let lines: Vec<String> = report
+            .annotations(&Sources::default())
+            .iter()
+            .map(Annotation::line)
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        ::error file=docker/Dockerfile.frontend,line=42,title=lint violated%3A frontend::root user: docker/Dockerfile.frontend:42: USER root%0Ahint: mend it
+        ::warning title=scan undecided%3A a%2C b::vulnerabilities: the database is 92 days old%0Ahint: bring a newer one
+        ::error title=ci ended early::error: interrupted
+        ");
+    }
+}
