@@ -11,7 +11,7 @@ use super::{Report, complain, say};
 use crate::cli::Format;
 use crate::context::Context;
 use crate::terminal::github::{self, Annotation};
-use crate::terminal::{self, Paint, clean};
+use crate::terminal::{self, Paint, broken, clean};
 use crate::verdict::{Outcome, Record};
 
 /// How much of a log is shown.
@@ -73,10 +73,11 @@ impl<'r> Finding<'r> {
         format!("{who}: {}{more}", clean(self.reason))
     }
 
-    /// Its log is worth a look: what policy lets pass needs none.
+    /// Its log is worth a look: not where policy lets it pass, nor where the words name the line of a file.
     fn log(&self) -> Option<&'r str> {
         let is_open = self.outcome == Outcome::Violated || !self.first.tolerated();
-        self.first.log.as_deref().filter(|_| is_open)
+        let is_unclear = github::place_in(self.reason).is_none();
+        self.first.log.as_deref().filter(|_| is_open && is_unclear)
     }
 
     fn annotation(&self, sources: &Sources) -> Annotation {
@@ -259,7 +260,9 @@ fn tell(context: &Context, report: &Report) {
         let annotations = report.annotations(&Sources::read(&context.root));
         annotations.iter().for_each(|annotation| say(&annotation.line()));
     }
-    let told = report.told(Some(&context.run_dir), terminal::width(), board.paint());
+    // What an interruption cut off has no log that would say why.
+    let logs = context.interrupted().is_none().then_some(&*context.run_dir);
+    let told = report.told(logs, terminal::width(), board.paint());
     if !told.is_empty() {
         say(told.trim_end());
     }
@@ -279,7 +282,8 @@ fn tail(log: &Path) -> Vec<String> {
         std::io::Result::Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let text = read().unwrap_or_default();
-    let lines = text.lines().map(clean).filter(|line| !line.trim().is_empty());
+    let lines = text.lines().map(|line| readable(&clean(line)));
+    let lines = lines.filter(|line| !line.trim().is_empty());
     let mut lines: Vec<String> = lines.collect();
     if lines
         .last()
@@ -290,26 +294,20 @@ fn tail(log: &Path) -> Vec<String> {
     lines.split_off(lines.len().saturating_sub(TAIL_LINES))
 }
 
-/// Words broken into lines that fit, those after the first further in. A word longer than a line stays whole.
-fn broken(words: &str, indent: usize, width: Option<usize>) -> String {
-    let Some(room) = width.map(|width| width.saturating_sub(1)) else {
-        return format!("{}{words}", " ".repeat(indent));
+/// A service's own JSON line as a person reads it, `ERROR the message key=value`; any other line as it is.
+fn readable(line: &str) -> String {
+    let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(line) else {
+        return line.to_owned();
     };
-    let (mut text, mut taken) = (" ".repeat(indent), indent);
-    for (at, word) in words.split(' ').enumerate() {
-        let length = console::measure_text_width(word);
-        if at > 0 && taken + 1 + length > room {
-            let further = " ".repeat(indent + 2);
-            text.push_str(&format!("\n{further}"));
-            taken = further.len();
-        } else if at > 0 {
-            text.push(' ');
-            taken += 1;
-        }
-        text.push_str(word);
-        taken += length;
-    }
-    text
+    let Some(message) = fields.get("message").and_then(Value::as_str) else {
+        return line.to_owned();
+    };
+    let level = fields.get("level").and_then(Value::as_str).unwrap_or_default();
+    let others = fields
+        .iter()
+        .filter(|(name, _)| !["timestamp", "level", "message"].contains(&name.as_str()));
+    let others: String = others.map(|(name, value)| format!(" {name}={value}")).collect();
+    format!("{level} {message}{others}").trim_start().to_owned()
 }
 
 #[cfg(test)]
@@ -420,6 +418,23 @@ mod tests {
         frontend scan undecided: vulnerabilities: no database
           hint: pass --vuln-db
         ");
+    }
+
+    #[test]
+    fn a_line_of_json_is_read_as_words_and_any_other_as_it_is() {
+        let line = r#"{"timestamp":"2026-11-21T18:29:02Z","level":"ERROR","message":"no store","port":5432}"#;
+        assert_eq!(readable(line), "ERROR no store port=5432");
+        for other in ["{half", "[1]", "{\"a\":1}", "plain words"] {
+            assert_eq!(readable(other), other);
+        }
+    }
+
+    #[test]
+    fn where_the_words_name_a_line_no_log_is_shown() {
+        let check = Check::violated("root user", "docker/Dockerfile.frontend:42: USER root", "mend it");
+        let mut record = Record::from_checks("frontend", Gate::Lint, vec![check], "");
+        record.log = Some("logs/lint-frontend.log".into());
+        assert_eq!(Finding::of(&record).log(), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::gate::faults::table::{self, Row};
 use crate::gate::network::matrix::{self, Pair};
 use crate::history::Entry;
 use crate::plan::Plan;
+use crate::terminal;
 use crate::verdict::{Gate, Record};
 
 pub use ending::show;
@@ -238,9 +239,14 @@ pub fn say_raw(text: &str) {
     let _ = out.flush();
 }
 
-/// A line on standard error.
-pub fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+/// Lines on standard error, for a person: broken where a terminal would break them within a word.
+pub fn complain(text: &str) {
+    let width = terminal::error_width();
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| terminal::broken(line, 0, width))
+        .collect();
+    let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 
 use console::{Term, measure_text_width};
 
-use super::clean;
 use super::colour::Paint;
 use super::picture::Picture;
 use super::table::{Frame, render};
+use super::{broken, clean};
 use crate::event::{Event, Line};
 use crate::report::say_raw;
 
@@ -32,7 +32,10 @@ impl Live {
     pub(super) fn take(&mut self, line: &Line) {
         self.picture.take(line);
         match &line.event {
-            Event::Note { text } => self.print(text, line.at_ms),
+            Event::Note { text } => {
+                let lines = text.lines().map(|line| broken(&clean(line), 0, Some(width())));
+                self.print(&lines.collect::<Vec<_>>().join("\n"), line.at_ms);
+            }
             // Whoever prints next must not find a line that tells of it still.
             Event::StepEnded { .. } => self.tick(line.at_ms),
             _ => {}

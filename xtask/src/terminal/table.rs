@@ -2,6 +2,7 @@
 
 use console::{measure_text_width, truncate_str};
 
+use super::clean;
 use super::colour::Paint;
 use super::picture::{Cell, Picture};
 use crate::verdict::{Gate, Outcome};
@@ -132,7 +133,9 @@ impl Layout {
             line.push_str(&padded(&word, *width));
         }
         if let Some(foremost) = picture.foremost(service).filter(|_| self.reason > 0) {
-            let words = format!("{}: {}", foremost.gate.name(), foremost.reason);
+            let gate = format!("{}: ", foremost.gate.name());
+            let reason = foremost.reason.strip_prefix(&gate).unwrap_or(&foremost.reason);
+            let words = clean(&format!("{gate}{reason}"));
             let words = truncate_str(&words, self.reason, "…").into_owned();
             line.push_str(&format!("  {}", frame.paint.faint(&words)));
         }
