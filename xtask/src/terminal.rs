@@ -7,6 +7,7 @@ mod live;
 mod picture;
 mod plain;
 mod table;
+mod text;
 
 use std::fs::File;
 use std::io::{IsTerminal, Write};
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub use colour::{Paint, When};
-use console::Term;
+pub use text::{broken, clean, error_width, width};
 
 use crate::cli::{Format, Look};
 use crate::event::{self, Event, Judged, Line, Progress, Span};
@@ -67,52 +68,6 @@ fn is_live() -> bool {
     std::io::stdout().is_terminal()
         && std::env::var_os("CI").is_none()
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-}
-
-/// Columns of the terminal that standard output is; nothing where it is none.
-pub fn width() -> Option<usize> {
-    columns(&Term::stdout())
-}
-
-/// The same of standard error.
-pub fn error_width() -> Option<usize> {
-    columns(&Term::stderr())
-}
-
-fn columns(term: &Term) -> Option<usize> {
-    let size = term.is_term().then(|| term.size_checked()).flatten();
-    size.map(|(_, width)| usize::from(width))
-}
-
-/// A line without anything that would move the cursor, or colour, or ring.
-pub fn clean(line: &str) -> String {
-    let line = console::strip_ansi_codes(line);
-    line.chars()
-        .map(|c| if c == '\t' { ' ' } else { c })
-        .filter(|c| !c.is_control())
-        .collect()
-}
-
-/// Words broken into lines that fit, those after the first further in. A word longer than a line stays whole.
-pub fn broken(words: &str, indent: usize, width: Option<usize>) -> String {
-    let Some(room) = width.map(|width| width.saturating_sub(1)) else {
-        return format!("{}{words}", " ".repeat(indent));
-    };
-    let (mut text, mut taken) = (" ".repeat(indent), indent);
-    for (at, word) in words.split(' ').enumerate() {
-        let length = console::measure_text_width(word);
-        if at > 0 && taken + 1 + length > room {
-            let further = " ".repeat(indent + 2);
-            text.push_str(&format!("\n{further}"));
-            taken = further.len();
-        } else if at > 0 {
-            text.push(' ');
-            taken += 1;
-        }
-        text.push_str(word);
-        taken += length;
-    }
-    text
 }
 
 /// A step that is under way; it ends where this is dropped.
