@@ -16,6 +16,7 @@ use crate::plan::{ImagePlan, Plan};
 use crate::process;
 use crate::standing;
 use crate::tool::bake;
+use crate::tool::baking::Baking;
 use crate::verdict::{Check, Gate, Origin, Record};
 
 /// An image in the engine, by the digest that every gate judges.
@@ -131,17 +132,14 @@ async fn bake(context: &Context, engine: &Engine, plan: &Plan, images: &[ImagePl
         board.begin(&image.service.name, Gate::Build);
     }
     let call = bake::call(&definition, &metadata).log(context.log("build"));
-    let mut context_size = None;
+    let mut progress = Baking::of(&plan.images);
     let baking = process::run_observed(context, &call, |line| {
-        if let Some(word) = bake::progress(line) {
-            board.progress(word);
+        if let Some(progress) = progress.line(line) {
+            board.progress(progress);
         }
-        context_size = bake::context_size(line)
-            .map(str::to_owned)
-            .or(context_size.take());
     });
     let output = engine.watched(baking).await?;
-    if let Some(size) = context_size {
+    if let Some(size) = progress.context_size {
         board.note(&format!("build context: {size} sent"));
     }
     if !output.success() {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::context::Context;
 use crate::engine::{Engine, Lease, Swept};
 use crate::process::{end_orphans, orphans};
-use crate::report;
+use crate::terminal::Board;
 
 /// What a run keeps in its folder only while it lasts: exported images, generated secrets, checkouts.
 const TEMPORARY: [&str; 4] = ["images", "secrets", "bench", crate::selftest::CHECKOUTS];
@@ -29,13 +29,13 @@ pub async fn sweep_the_dead(context: &Context, engine: &Engine) {
 ///
 /// # Errors
 /// Exit 3: no engine answers, or it refuses; what it refused stays for the next time.
-pub async fn clean(only_look: bool) -> Result<()> {
+pub async fn clean(board: &Board, only_look: bool) -> Result<()> {
     let engine = Engine::connect().await?;
     let mut total = Swept::default();
     for lease in Lease::dead(&Lease::dir()) {
         let run_id = lease.run_id.clone();
         if !lease.concerns(&engine.id) && !lease.is_ancient() {
-            report::say(&format!(
+            board.line(&format!(
                 "run {run_id}: what it left lies in another engine: point DOCKER_HOST to it"
             ));
         }
@@ -45,12 +45,12 @@ pub async fn clean(only_look: bool) -> Result<()> {
             sweep(&engine, lease).await?
         };
         if !swept.is_nothing() {
-            report::say(&format!("run {run_id}: {}", swept.words()));
+            board.line(&format!("run {run_id}: {}", swept.words()));
         }
         total += swept;
     }
     let verb = if only_look { "would sweep" } else { "swept" };
-    report::say(&format!("{verb} {} of dead runs", total.words()));
+    board.line(&format!("{verb} {} of dead runs", total.words()));
     Ok(())
 }
 

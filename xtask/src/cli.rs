@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::exit::Exit;
+use crate::terminal::When;
 use crate::trend::Metric;
 use crate::verdict::Gate;
 
@@ -21,8 +24,34 @@ use crate::verdict::Gate;
 configuration; 3 something required could not be decided; 130 and 143 interrupted."
 )]
 pub struct Cli {
+    #[command(flatten)]
+    pub look: Look,
+
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// How much is said while a command works, and in which colours.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Look {
+    /// Say only what is not well, and the last line
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 100)]
+    pub quiet: bool,
+
+    /// Say each step and each program that is started, with its time, a line each
+    #[arg(short, long, global = true, display_order = 100)]
+    pub verbose: bool,
+
+    /// Colour words (`NO_COLOR`, `CLICOLOR_FORCE` and `CLICOLOR` are asked where this is `auto`)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        global = true,
+        default_value_t,
+        display_order = 100
+    )]
+    pub color: When,
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,13 +92,62 @@ pub enum Command {
     Trend(TrendOptions),
     /// Sweep what dead runs left behind
     Clean(CleanOptions),
+    /// Print what a shell needs to complete `xtask`
+    Completions(CompletionsOptions),
+    /// Write the man pages, one for each command
+    Man(ManOptions),
 }
 
+impl Command {
+    /// What standard output is for; commands that judge nothing print for a person.
+    pub fn format(&self) -> Format {
+        match self {
+            Command::Ci(run)
+            | Command::Setup(run)
+            | Command::Plan(run)
+            | Command::Build(run)
+            | Command::Lint(run)
+            | Command::Scan(run)
+            | Command::Boot(run)
+            | Command::Network(run) => run.format,
+            Command::Test(options) => options.run.format,
+            Command::Why(options) => options.run.format,
+            Command::Budget(options) => options.run.format,
+            Command::Faults(options) => options.run.format,
+            Command::Selftest(options) => options.format,
+            Command::Trend(options) => options.format,
+            Command::Clean(options) => options.format,
+            Command::Report(_)
+            | Command::New(_)
+            | Command::Bench(_)
+            | Command::Completions(_)
+            | Command::Man(_) => Format::Human,
+        }
+    }
+}
+
+/// A shell, by its name.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsOptions {
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ManOptions {
+    /// The folder that they are written to
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}
+
+/// What standard output is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
+    /// For a person
     #[default]
     Human,
+    /// For a program: one event a line while a command works (`plan`, `why`, `report`: one document)
     Json,
 }
 
@@ -100,6 +178,7 @@ pub struct RunOptions {
     #[arg(long)]
     pub strict: bool,
 
+    /// What standard output is for
     #[arg(long, value_enum, default_value_t, env = "HORME_FORMAT")]
     pub format: Format,
 
@@ -130,6 +209,10 @@ pub struct RunOptions {
     /// Where verdicts of earlier runs are kept [default: ~/.cache/horme/results]
     #[arg(long, value_name = "DIR", env = "HORME_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
+
+    /// Set by what is said for every command.
+    #[arg(skip)]
+    pub look: Look,
 
     /// Set by `budget --accept`.
     #[arg(skip)]
@@ -212,6 +295,7 @@ pub struct SelftestOptions {
     #[arg(long)]
     pub setup: bool,
 
+    /// What standard output is for
     #[arg(long, value_enum, default_value_t, env = "HORME_FORMAT")]
     pub format: Format,
 
@@ -355,6 +439,29 @@ pub struct CleanOptions {
     /// Only say what would be swept
     #[arg(long)]
     pub dry_run: bool,
+
+    /// What standard output is for
+    #[arg(long, value_enum, default_value_t, env = "HORME_FORMAT")]
+    pub format: Format,
+}
+
+/// Prints what the arguments were answered with: help and version (0), or what is wrong with them (2).
+pub fn refuse(error: &clap::Error) -> u8 {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Exit::Passed.code();
+    }
+    let said = error.render().to_string();
+    // Its own suggestions are remedies like all others.
+    let mut said = said.replace("\n\n  tip: ", "\nhint: ");
+    if error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let said_last = said.trim_end();
+        let whole = said_last.strip_suffix("For more information, try '--help'.");
+        let whole = whole.unwrap_or(said_last).trim_end();
+        said = format!("{whole}\nhint: `--help` lists what there is, of all and of each command");
+    }
+    crate::report::complain(said.trim_end());
+    Exit::Usage.code()
 }
 
 #[cfg(test)]

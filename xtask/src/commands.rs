@@ -2,17 +2,23 @@
 
 use anyhow::Result;
 
-use crate::cli::{CleanOptions, Command, Format, RunOptions};
+use crate::cli::{CleanOptions, Command, Format, Look, RunOptions};
 use crate::context::{self, Context};
 use crate::exit::Exit;
+use crate::terminal::Board;
 use crate::verdict::Gate;
 use crate::{
-    bases, bench, cleaning, pipeline, plan, planning, report, scaffold, selftest, setup, showing, testing,
-    trend, why,
+    bases, bench, cleaning, completions, pipeline, plan, planning, report, scaffold, selftest, setup,
+    showing, testing, trend, why,
 };
 
-/// Carries out one subcommand.
-pub async fn dispatch(command: Command) -> Result<Exit> {
+/// Carries out one subcommand; `look` says how much it tells of its work.
+pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
+    let run = |command: &'static str, options: RunOptions, gates: &'static [Gate]| {
+        run(command, options, look, gates)
+    };
+    let context = |options: RunOptions| context(options, look);
+    let answering = |options: RunOptions| context(options).map(Context::answering);
     match command {
         Command::Ci(options) => run("ci", options, &Gate::ALL).await,
         Command::Build(options) => run("build", options, &[Gate::Build]).await,
@@ -35,9 +41,9 @@ pub async fn dispatch(command: Command) -> Result<Exit> {
             };
             run("faults", run_options, &[Gate::Build, Gate::Faults]).await
         }
-        Command::Setup(options) => provision(options).await,
-        Command::Plan(options) => show_plan(options).await,
-        Command::Why(options) => why::run(&context(options.run.clone())?, &options.service).await,
+        Command::Setup(options) => provision(&context(options)?).await,
+        Command::Plan(options) => show_plan(&answering(options)?).await,
+        Command::Why(options) => why::run(&answering(options.run.clone())?, &options.service).await,
         Command::Test(options) => testing::run(&context(options.run.clone())?, &options.args).await,
         Command::Selftest(options) => {
             let run_options = RunOptions {
@@ -46,40 +52,48 @@ pub async fn dispatch(command: Command) -> Result<Exit> {
                 bases: options.bases,
                 ..RunOptions::default()
             };
-            selftest::run(&context(run_options)?, &options).await
+            selftest::run(&answering(run_options)?, &options).await
         }
         Command::New(options) => scaffold::run(&context(RunOptions::default())?, &options).await,
         Command::Bench(options) => bench::run(&context(bench::run_options(&options))?, &options).await,
         Command::Report(options) => showing::run(&context(RunOptions::default())?, &options),
         Command::Trend(options) => trend::run(&context(RunOptions::default())?, &options).await,
-        Command::Clean(options) => clean(&options).await,
+        Command::Clean(options) => clean(&options, look).await,
+        Command::Completions(options) => completions::print(options.shell),
+        Command::Man(options) => completions::write_pages(&options.folder),
     }
 }
 
 /// A context that observes signals from here on.
-fn context(options: RunOptions) -> Result<Context> {
-    let context = Context::new(context::find_root()?, options);
+fn context(options: RunOptions, look: Look) -> Result<Context> {
+    let context = Context::new(context::find_root()?, RunOptions { look, ..options });
     context.observe_signals()?;
     Ok(context)
 }
 
-async fn run(command: &str, options: RunOptions, gates: &[Gate]) -> Result<Exit> {
-    pipeline::run(&context(options)?, command, gates).await
+async fn run(command: &str, options: RunOptions, look: Look, gates: &[Gate]) -> Result<Exit> {
+    pipeline::run(&context(options, look)?, command, gates).await
 }
 
-async fn provision(options: RunOptions) -> Result<Exit> {
-    let context = context(options)?;
+async fn provision(context: &Context) -> Result<Exit> {
     context.create_run_dir()?;
-    let bases = bases::resolve(&context, context.options.bases).await?;
-    setup::provision(&context, &bases).await?;
+    context.begin("setup");
+    let planning = context.board.step("planning");
+    let bases = bases::resolve(context, context.options.bases).await?;
+    drop(planning);
+    let under_way = context.board.step("set-up");
+    setup::provision(context, &bases).await?;
+    drop(under_way);
+    let seconds = context.started.elapsed().as_secs_f64();
+    let summary = format!("setup: all is there after {seconds:.1} s");
+    context.end(Exit::Passed.code(), &summary, &summary);
     Ok(Exit::Passed)
 }
 
-async fn show_plan(options: RunOptions) -> Result<Exit> {
-    let context = context(options)?;
-    let catalogue = planning::read_catalogue(&context).await?;
-    let (plan, words) = planning::work_out(&context, &catalogue, &Gate::ALL).await?;
-    let forecast = pipeline::forecast(&context, &catalogue, &plan).await?;
+async fn show_plan(context: &Context) -> Result<Exit> {
+    let catalogue = planning::read_catalogue(context).await?;
+    let (plan, words) = planning::work_out(context, &catalogue, &Gate::ALL).await?;
+    let forecast = pipeline::forecast(context, &catalogue, &plan).await?;
     report::say(&match context.options.format {
         Format::Human => plan::describe(&plan, &words, &forecast),
         Format::Json => serde_json::to_string_pretty(&plan)?,
@@ -87,10 +101,10 @@ async fn show_plan(options: RunOptions) -> Result<Exit> {
     Ok(Exit::Passed)
 }
 
-async fn clean(options: &CleanOptions) -> Result<Exit> {
+async fn clean(options: &CleanOptions, look: Look) -> Result<Exit> {
     if options.reports && !options.dry_run {
         context::remove_run_dirs(&context::find_root()?.join("reports"))?;
     }
-    cleaning::clean(options.dry_run).await?;
+    cleaning::clean(&Board::new(options.format, look), options.dry_run).await?;
     Ok(Exit::Passed)
 }

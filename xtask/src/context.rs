@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{self, Cache};
-use crate::cli::RunOptions;
+use crate::cli::{Format, RunOptions};
 use crate::engine::{Engine, Estate};
+use crate::event::Event;
 use crate::exit::{Exit, Failure};
 use crate::plan::Limits;
 use crate::terminal::Board;
@@ -54,7 +55,7 @@ impl Context {
             .clone()
             .unwrap_or_else(|| Cache::default_dir(&root));
         let cache = Arc::new(Cache::new(cache_dir, &run_id));
-        let board = Board::new(options.format);
+        let board = Board::new(options.format, options.look);
         let (cancel, signal) = (CancellationToken::new(), Arc::default());
         Context {
             root,
@@ -84,6 +85,17 @@ impl Context {
             board: Arc::new(Board::silent()),
             witness: Arc::new(Witness::new(true)),
             ..own
+        }
+    }
+
+    /// For a command that answers with one document: where a program reads it, nothing else is told.
+    pub fn answering(self) -> Self {
+        match self.options.format {
+            Format::Human => self,
+            Format::Json => Context {
+                board: Arc::new(Board::silent()),
+                ..self
+            },
         }
     }
 
@@ -129,6 +141,29 @@ impl Context {
         })?;
         point_latest_to(&self.root.join("reports"), &self.run_id);
         Ok(())
+    }
+
+    /// Tells that the run begins, into its folder too.
+    pub fn begin(&self, command: &str) {
+        self.board.write_to(&self.run_dir.join("events.jsonl"));
+        self.board.tell(Event::RunStarted {
+            run_id: self.run_id.clone(),
+            command: command.to_owned(),
+            at: jiff::Timestamp::now(),
+        });
+    }
+
+    /// Tells how it ended: `last_line` to a person, the last event to a program.
+    pub fn end(&self, exit_code: u8, summary: &str, last_line: &str) {
+        self.board.finish();
+        if self.options.format == Format::Human {
+            crate::report::say(last_line);
+        }
+        self.board.tell(Event::RunEnded {
+            exit_code,
+            summary: summary.to_owned(),
+            folder: format!("reports/{}", self.run_id),
+        });
     }
 
     /// Where this run creates things, for its lease.

@@ -46,6 +46,24 @@ pub enum Event {
     Judged(Judged),
     /// Something that a reader should know.
     Note { text: String },
+    /// A program was started. Told with `--verbose` alone; kept nowhere.
+    ProgramStarted {
+        /// As a person would type it, secrets masked.
+        line: String,
+    },
+    ProgramEnded {
+        line: String,
+        /// Its exit status.
+        ended: String,
+        took_ms: u64,
+    },
+    /// What ended the run, or the command, before its end.
+    Error {
+        error: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+        exit_code: u8,
+    },
     /// The last one of a run.
     RunEnded {
         exit_code: u8,
@@ -53,6 +71,32 @@ pub enum Event {
         /// The run's folder, relative to the checkout.
         folder: String,
     },
+}
+
+impl Event {
+    /// What a program is told of an error.
+    pub fn error(error: &anyhow::Error) -> Self {
+        Event::Error {
+            error: format!("{error:#}"),
+            hint: crate::exit::hint(error),
+            exit_code: crate::exit::explain(error).0.code(),
+        }
+    }
+
+    /// Of use only while it happens: kept in no timeline and no file.
+    pub fn is_detail(&self) -> bool {
+        matches!(
+            self,
+            Event::Progress(_) | Event::ProgramStarted { .. } | Event::ProgramEnded { .. }
+        )
+    }
+}
+
+/// A line on standard output, for a program.
+pub fn say(line: &Line) {
+    if let Ok(text) = serde_json::to_string(line) {
+        crate::report::say(&text);
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

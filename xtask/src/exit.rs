@@ -2,6 +2,7 @@
 //! decides how the process ends.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 /// How a run ends. Where several hold, the one that says more about the images wins: see [`Exit::worst`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -99,13 +100,31 @@ pub fn explain(error: &anyhow::Error) -> (Exit, String) {
     let failure = error.downcast_ref::<Failure>();
     let exit = failure.map_or(Exit::Undecided, |failure| failure.exit);
     let mut text = format!("error: {error:#}");
-    if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
-        for line in hint.lines() {
-            text.push_str("\nhint: ");
-            text.push_str(line);
-        }
+    for line in hint(error).iter().flat_map(|hint| hint.lines()) {
+        text.push_str("\nhint: ");
+        text.push_str(line);
     }
     (exit, text)
+}
+
+/// The remedy of an error. One that nobody expected has what its cause suggests.
+pub fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.hint.clone();
+    }
+    let io = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    let remedy = match io.map(std::io::Error::kind) {
+        Some(ErrorKind::NotFound) => "is the checkout whole? `git status` says what is missing",
+        Some(ErrorKind::PermissionDenied) => "see who owns it: this user may not",
+        Some(ErrorKind::StorageFull) => "free some space (`cargo xtask clean --reports`, `docker system df`)",
+        Some(ErrorKind::ReadOnlyFilesystem) => "it lies on a read-only file system: work in another place",
+        _ => {
+            "run again with `-v`, which names every program that is started; logs lie in reports/latest/logs"
+        }
+    };
+    Some(remedy.to_owned())
 }
 
 #[cfg(test)]
@@ -131,6 +150,21 @@ mod tests {
         assert_eq!(
             text,
             "error: no service named 'gatway'\nhint: did you mean 'gateway'?"
+        );
+    }
+
+    #[test]
+    fn an_error_that_nobody_expected_has_the_remedy_of_its_cause() {
+        let full = std::io::Error::from(ErrorKind::StorageFull);
+        let error = anyhow::Error::from(full).context("cannot write x");
+        let (exit, text) = explain(&error);
+        assert_eq!(exit, Exit::Undecided);
+        assert!(text.starts_with("error: cannot write x: "), "{text}");
+        assert!(text.contains("\nhint: free some space"), "{text}");
+        let (_, text) = explain(&anyhow::anyhow!("odd"));
+        assert!(
+            text.starts_with("error: odd\nhint: run again with `-v`"),
+            "{text}"
         );
     }
 }

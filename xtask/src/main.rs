@@ -11,6 +11,7 @@ mod catalogue;
 mod cleaning;
 mod cli;
 mod commands;
+mod completions;
 mod context;
 mod engine;
 mod event;
@@ -46,20 +47,31 @@ mod why;
 mod witness;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let started = Instant::now();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(cli::refuse(&error)),
+    };
+    let (look, format) = (cli.look, cli.command.format());
     let ended = tokio::runtime::Runtime::new()
         .map_err(anyhow::Error::from)
         .and_then(|runtime| {
-            let ended = runtime.block_on(commands::dispatch(cli.command));
+            let ended = runtime.block_on(commands::dispatch(cli.command, look));
             runtime.shutdown_background();
             ended
         });
     let exit = ended.unwrap_or_else(|error| {
         let (exit, text) = exit::explain(&error);
+        if format == cli::Format::Json {
+            let at_ms = started.elapsed().as_millis() as u64;
+            let event = event::Event::error(&error);
+            event::say(&event::Line { at_ms, event });
+        }
         report::complain(&text);
         exit
     });

@@ -38,14 +38,12 @@ const SIDE_BY_SIDE: usize = 2;
 pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exit> {
     context.create_run_dir()?;
     let board = &context.board;
-    board.write_to(&context.run_dir.join("events.jsonl"));
-    board.tell(Event::RunStarted {
-        run_id: context.run_id.clone(),
-        command: command.to_owned(),
-        at: jiff::Timestamp::now(),
-    });
+    context.begin(command);
     let mut said = Said::default();
     let ended = steps(context, gates, &mut said).await;
+    if let Err(error) = &ended {
+        board.tell(Event::error(error));
+    }
     board.finish();
     let mut exit = exit_of(&said.records, context.options.strict);
     if let Err(error) = &ended {
@@ -68,9 +66,6 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
         board.note(&format!("{error:#}"));
     }
     report::show(context, &report);
-    if let (Err(error), None) = (&ended, interrupted) {
-        report::complain(&crate::exit::explain(error).1);
-    }
     // What nobody can read is no verdict, whatever it was.
     if let Err(error) = &written {
         exit = exit.worst(Exit::Undecided);
@@ -608,7 +603,9 @@ fn accept(context: &Context, plan: &Plan, baseline: &Baseline, records: &[Record
     let sizes = budget::measured(records, &names.collect());
     let count = sizes.len();
     baseline.accept(&context.root, sizes)?;
-    report::complain(&format!("reports/baseline.json: {count} accepted, commit it"));
+    context
+        .board
+        .note(&format!("reports/baseline.json: {count} accepted, commit it"));
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 
 use crate::context::Context;
+use crate::event::Event;
 use crate::exit::Failure;
 
 pub use orphans::{end_orphans, orphans};
@@ -141,6 +142,8 @@ pub async fn run_observed(context: &Context, call: &Call, mut observe: impl FnMu
     let begun = Instant::now();
     let mut log = Log::open(call).await?;
     log.line(&format!("$ {}", call.shown())).await;
+    let board = &context.board;
+    board.tell(Event::ProgramStarted { line: call.shown() });
     let mut child = start(call, &context.run_id)?;
     let _group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
     let (sender, mut lines) = mpsc::channel(256);
@@ -174,6 +177,11 @@ pub async fn run_observed(context: &Context, call: &Call, mut observe: impl FnMu
     let took = begun.elapsed();
     log.line(&format!("# {status} after {:.1} s", took.as_secs_f64()))
         .await;
+    board.tell(Event::ProgramEnded {
+        line: call.shown(),
+        ended: status.to_string(),
+        took_ms: took.as_millis() as u64,
+    });
     Ok(Output {
         status,
         stdout: said.stdout,
@@ -183,7 +191,12 @@ pub async fn run_observed(context: &Context, call: &Call, mut observe: impl FnMu
 
 /// Like [`run`], where any other end than status 0 is an error that carries the program's last lines.
 pub async fn run_ok(context: &Context, call: &Call) -> Result<Output> {
-    let output = run(context, call).await?;
+    run_ok_observed(context, call, |_| {}).await
+}
+
+/// [`run_ok`] and [`run_observed`] in one.
+pub async fn run_ok_observed(context: &Context, call: &Call, observe: impl FnMut(&str)) -> Result<Output> {
+    let output = run_observed(context, call, observe).await?;
     if output.success() {
         return Ok(output);
     }

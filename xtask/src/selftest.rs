@@ -16,6 +16,7 @@ use crate::bases;
 use crate::cli::{Format, SelftestOptions};
 use crate::context::Context;
 use crate::engine::{Engine, Lease};
+use crate::event::Progress;
 use crate::exit::{Exit, Failure};
 use crate::report;
 use crate::setup;
@@ -87,14 +88,21 @@ async fn play(context: &Context, options: &SelftestOptions) -> Result<Vec<Row>> 
             played.with_context(|| format!("the scene '{}'", scene.name))
         }
     });
+    let (total, board) = (plays.len() as u64, &context.board);
     let mut plays = stream::iter(plays).buffered(SIDE_BY_SIDE);
+    let _under_way = board.step("playing scenes");
     let mut rows = Vec::new();
-    while let Some(played) = plays.next().await {
+    for done in 1.. {
+        let Some(played) = plays.next().await else { break };
         let played = played?;
-        if context.options.format == Format::Human {
-            played.iter().for_each(|row| report::say(&line(row)));
-        }
+        played.iter().for_each(|row| board.echo(&line(row)));
         rows.extend(played);
+        board.progress(Progress {
+            done: Some(done),
+            total: Some(total),
+            unit: Some("scenes".to_owned()),
+            ..Progress::default()
+        });
     }
     Ok(rows)
 }

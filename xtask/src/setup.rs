@@ -75,7 +75,7 @@ pub async fn provision(context: &Context, bases: &Bases) -> Result<()> {
         .collect();
     refuse(&by_hand, "mend this by hand, then run again")?;
     if problems.is_empty() {
-        crate::report::complain("setup: nothing to do");
+        context.board.note("setup: nothing to do");
         return Ok(());
     }
     mend(context, &problems).await?;
@@ -98,7 +98,9 @@ async fn alone(context: &Context) -> Result<File> {
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     let free = || matches!(file.try_lock(), Ok(()));
     if !free() {
-        crate::report::complain("setup: another one is under way, waiting for it");
+        context
+            .board
+            .note("setup: another one is under way, waiting for it");
         let waited = poll(
             Deadline::within(LOCK_DEADLINE),
             Duration::from_millis(500),
@@ -164,14 +166,14 @@ async fn mend(context: &Context, problems: &[Problem]) -> Result<()> {
     if asks(Fix::Hadolint)
         && let Err(error) = tools::fetch_hadolint(context).await
     {
-        crate::report::complain(&format!(
+        context.board.note(&format!(
             "setup: hadolint could not be had, our own rules stand alone: {error:#}"
         ));
     }
     if asks(Fix::Database)
         && let Err(error) = tools::fetch_database(context).await
     {
-        crate::report::complain(&format!(
+        context.board.note(&format!(
             "setup: no vulnerability database could be had, the scan will say so: {error:#}"
         ));
     }

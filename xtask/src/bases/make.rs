@@ -9,9 +9,11 @@ use super::recipe::{DEBIAN_OPTIONS, SUITE, debian_tag, uses_toolchain};
 use super::{Bases, Origin};
 use crate::context::Context;
 use crate::engine::Engine;
+use crate::event::Progress;
 use crate::exit::Failure;
 use crate::process::{self, Call};
 use crate::setup::apt::{self, Mirror};
+use crate::tool::baking::Baking;
 
 const LOG: &str = "setup-bases";
 
@@ -51,14 +53,16 @@ pub async fn make(context: &Context, engine: &Engine, missing: &[String]) -> Res
     }
     let debian = debian_tag();
     if engine.image(&debian).await?.is_none() {
-        crate::report::complain(&format!(
+        context.board.note(&format!(
             "setup: making {debian} (Debian {SUITE} by mmdebstrap, about 20 s)"
         ));
+        let _under_way = context.board.step(&format!("making {debian}"));
         make_debian(context, &debian).await?;
     }
     let toolchain = sysroot(context).await?;
     for tag in missing {
-        crate::report::complain(&format!("setup: making {tag}"));
+        context.board.note(&format!("setup: making {tag}"));
+        let _under_way = context.board.step(&format!("making {tag}"));
         make_recipe(context, tag, &debian, &toolchain).await?;
     }
     Ok(())
@@ -75,7 +79,18 @@ async fn make_debian(context: &Context, tag: &str) -> Result<()> {
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let archive = folder.join(format!("debian-{}.tar", context.run_id));
     let made = async {
-        process::run_ok(context, &debstrap(&mirror, &archive).log(context.log(LOG))).await?;
+        let debstrap = debstrap(&mirror, &archive).log(context.log(LOG));
+        // It tells its stages as `I: downloading packages with apt...`.
+        let tell = |line: &str| {
+            if let Some(stage) = line.strip_prefix("I: ") {
+                let text = stage.trim_end_matches('.').to_owned();
+                context.board.progress(Progress {
+                    text,
+                    ..Progress::default()
+                });
+            }
+        };
+        process::run_ok_observed(context, &debstrap, tell).await?;
         let import = Call::new([
             "docker".as_ref(),
             "import".as_ref(),
@@ -131,9 +146,13 @@ async fn make_recipe(context: &Context, tag: &str, debian: &str, toolchain: &Pat
         debian,
         uses_toolchain(&recipe).then_some(toolchain),
     );
-    process::run_ok(context, &call.log(context.log(LOG)))
-        .await
-        .map(drop)
+    let (call, mut baking) = (call.log(context.log(LOG)), Baking::default());
+    let made = process::run_ok_observed(context, &call, |line| {
+        if let Some(progress) = baking.line(line) {
+            context.board.progress(progress);
+        }
+    });
+    made.await.map(drop)
 }
 
 fn build_call(folder: &Path, name: &str, tag: &str, debian: &str, toolchain: Option<&Path>) -> Call {

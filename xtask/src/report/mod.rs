@@ -1,6 +1,7 @@
 //! The report: one value, several renderers. Written on every path a run can take.
 
 mod bytes;
+mod ending;
 mod github;
 #[cfg(test)]
 mod hostile;
@@ -21,20 +22,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cache::whole;
-use crate::cli::{Format, Schema};
+use crate::cli::Schema;
 use crate::context::Context;
-use crate::event::{Event, Line, Span};
+use crate::event::{Line, Span};
 use crate::exit::{Exit, Failure};
 use crate::gate::faults::table::{self, Row};
 use crate::gate::network::matrix::{self, Pair};
 use crate::history::Entry;
 use crate::plan::Plan;
 use crate::terminal;
-use crate::verdict::{Gate, Outcome, Record};
+use crate::verdict::{Gate, Record};
 
+pub use ending::show;
 pub use html::render as html;
 pub use markdown::{escape, render as markdown, short};
 pub use past::{of_run, read};
+pub use sarif::Place;
 pub use words::visible;
 
 /// Raised whenever a field of the report changes its meaning.
@@ -244,70 +247,6 @@ impl Report {
         let hint = "make the reports folder writable and free some space (`cargo xtask clean --reports`)";
         Err(Failure::undecided(what, hint).into())
     }
-
-    /// What is not well, a line each with its remedy under it: for a terminal, whose table holds one word a gate.
-    pub fn findings(&self) -> String {
-        let bad = |record: &&Record| matches!(record.outcome, Outcome::Violated | Outcome::Undecided);
-        let mut text = String::new();
-        for record in self.records.iter().filter(bad) {
-            let worst = record.checks.iter().find(|check| check.outcome == record.outcome);
-            let hint = worst.and_then(|check| check.hint.as_ref());
-            text.push_str(&format!(
-                "{} {} {}: {}\n",
-                record.service,
-                record.gate.name(),
-                record.outcome.word(),
-                record.reason
-            ));
-            if let Some(hint) = hint {
-                text.push_str(&format!("  hint: {hint}\n"));
-            }
-        }
-        text
-    }
-
-    /// The last line of a run, and everything that is not well above it.
-    pub fn summary(&self) -> String {
-        let count = |outcome| {
-            self.records
-                .iter()
-                .filter(|record| record.outcome == outcome)
-                .count()
-        };
-        let reused = self
-            .records
-            .iter()
-            .filter(|record| record.word() == "reused")
-            .count();
-        let mut parts = vec![match reused {
-            0 => format!("{} passed", count(Outcome::Passed)),
-            reused => format!("{} passed ({reused} of them reused)", count(Outcome::Passed)),
-        }];
-        for (outcome, word) in [
-            (Outcome::Violated, "violated"),
-            (Outcome::Undecided, "undecided"),
-            (Outcome::Skipped, "skipped"),
-        ] {
-            if count(outcome) > 0 {
-                parts.push(format!("{} {word}", count(outcome)));
-            }
-        }
-        if self.records.is_empty() {
-            parts = vec!["nothing was judged".to_owned()];
-        }
-        let tolerated = if self.exit_code == 0 && count(Outcome::Undecided) > 0 {
-            " (undecided is let pass by docker/policy/scan.toml; --strict ends with 3)"
-        } else {
-            ""
-        };
-        let seconds = self.took_ms as f64 / 1000.0;
-        format!(
-            "{}{tolerated}; exit {} after {seconds:.1} s; reports/{}",
-            parts.join(", "),
-            self.exit_code,
-            self.run_id
-        )
-    }
 }
 
 /// The address of the repository that a job of GitHub works on.
@@ -353,36 +292,26 @@ pub fn schema(of: Schema) -> String {
     format!("{:#}\n", serde_json::json!(schema))
 }
 
-/// Shows a report at the end of a run.
-pub fn show(context: &Context, report: &Report) {
-    match context.options.format {
-        Format::Json => {}
-        Format::Human => {
-            // Where lines were printed, each has its reason already.
-            if terminal::is_live() && !report.findings().is_empty() {
-                say(report.findings().trim_end());
-            }
-            if let Some(faults) = report.faults() {
-                say(faults.trim_end());
-            }
-            say(&report.summary());
-        }
-    }
-    context.board.tell(Event::RunEnded {
-        exit_code: report.exit_code,
-        summary: report.summary(),
-        folder: format!("reports/{}", report.run_id),
-    });
-}
-
 /// A line on standard output for a person. A closed pipe is no error.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// A line on standard error.
-pub fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+/// Text on standard output with nothing added, for what is drawn in place.
+pub fn say_raw(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+}
+
+/// Lines on standard error, for a person: broken where a terminal would break them within a word.
+pub fn complain(text: &str) {
+    let width = terminal::error_width();
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| terminal::broken(line, 0, width))
+        .collect();
+    let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
 }
 
 #[cfg(test)]
@@ -442,35 +371,6 @@ pub(crate) mod tests {
             files: vec!["logs/build.log".into()],
             bundle: None,
         }
-    }
-
-    #[test]
-    fn the_summary_counts_and_says_where_the_report_lies() {
-        insta::assert_snapshot!(sample().summary(), @"1 passed, 1 violated, 1 undecided, 1 skipped; exit 1 after 12.3 s; reports/20261121-101500-abcd");
-    }
-
-    #[test]
-    fn findings_name_service_gate_reason_and_remedy() {
-        insta::assert_snapshot!(sample().findings(), @r"
-        frontend budget violated: over budget: 17.00 MB unpacked | 1.00 MB over
-          hint: make it smaller
-        frontend scan undecided: vulnerabilities: no database
-          hint: pass --vuln-db
-        ");
-    }
-
-    #[test]
-    fn what_policy_lets_pass_is_said_in_the_last_line() {
-        let mut report = sample();
-        report
-            .records
-            .retain(|record| record.outcome != Outcome::Violated);
-        report.exit_code = 0;
-        assert!(
-            report
-                .summary()
-                .contains("undecided is let pass by docker/policy/scan.toml")
-        );
     }
 
     #[test]

@@ -11,8 +11,7 @@ use super::Report;
 use super::todo::{self, Todo};
 use super::words::visible;
 use crate::verdict::{Outcome, Record};
-use place::Place;
-pub use place::Sources;
+pub use place::{Place, Sources};
 
 /// Renders a report.
 pub fn render(report: &Report, sources: &Sources) -> Value {

@@ -99,12 +99,15 @@ pub(super) async fn start(context: &Context) -> Result<()> {
     if Engine::connect().await.is_ok() {
         return Ok(());
     }
-    configure()?;
+    configure(context)?;
     let log = Path::new(ENGINE_LOG);
     if let Some(folder) = log.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
-    crate::report::complain(&format!("setup: starting the engine, its log is {ENGINE_LOG}"));
+    context
+        .board
+        .note(&format!("setup: starting the engine, its log is {ENGINE_LOG}"));
+    let _under_way = context.board.step("starting the engine");
     let deadline = Deadline::within(START_DEADLINE);
     while !deadline.passed() && !context.cancel.is_cancelled() {
         let pid = process::start_detached(&Call::new(["dockerd"]), log)?;
@@ -131,11 +134,11 @@ pub(super) async fn start(context: &Context) -> Result<()> {
 }
 
 /// A first configuration, where there is none: one that somebody wrote stays as it is.
-fn configure() -> Result<()> {
+fn configure(context: &Context) -> Result<()> {
     if Path::new(CONFIGURATION).exists() {
         return Ok(());
     }
-    crate::report::complain(&format!(
+    context.board.note(&format!(
         "setup: writing {CONFIGURATION}: the containerd image store"
     ));
     std::fs::create_dir_all("/etc/docker").context("cannot create /etc/docker")?;

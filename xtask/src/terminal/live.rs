@@ -1,136 +1,107 @@
-//! A table image x gate that stands on the terminal while a run goes on, and one line under it for what is under way.
+//! A table that stands on the terminal while a run goes on, drawn in place a few times a second, and one line under it
+//! for what is under way. What a reader must keep (a note) is printed above it.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use console::{Term, measure_text_width};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use super::colour::Paint;
+use super::picture::Picture;
+use super::table::{Frame, render};
+use super::{broken, clean};
+use crate::event::{Event, Line};
+use crate::report::say_raw;
 
-use crate::event::{Event, Judged};
-use crate::verdict::{Gate, Outcome};
-
-/// Nothing is drawn before the table is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Live {
-    table: Option<Table>,
+    picture: Picture,
+    paint: Paint,
+    /// The lines that stand on the terminal now.
+    drawn: Vec<String>,
+    over: bool,
 }
-
-#[derive(Debug)]
-struct Table {
-    bars: MultiProgress,
-    header: ProgressBar,
-    status: ProgressBar,
-    rows: BTreeMap<String, Row>,
-    columns: Vec<Gate>,
-}
-
-#[derive(Debug)]
-struct Row {
-    bar: ProgressBar,
-    cells: BTreeMap<Gate, String>,
-}
-
-const NAME_WIDTH: usize = 20;
-const CELL_WIDTH: usize = 10;
 
 impl Live {
-    pub(super) fn take(&mut self, event: &Event) {
-        match (&mut self.table, event) {
-            (table, Event::Planned { services, gates }) => *table = Some(Table::new(services, gates)),
-            (Some(table), event) => table.take(event),
-            (None, Event::Note { text }) => crate::report::say(text),
-            (None, _) => {}
+    pub(super) fn new(paint: Paint) -> Self {
+        Live {
+            picture: Picture::default(),
+            paint,
+            drawn: Vec::new(),
+            over: false,
         }
     }
 
-    /// Leaves the table standing as it is.
-    pub(super) fn finish(&self) {
-        let Some(table) = &self.table else { return };
-        table.status.finish_and_clear();
-        table.header.finish();
-        table.rows.values().for_each(|row| row.bar.finish());
-    }
-}
-
-impl Table {
-    fn new(services: &[String], columns: &[Gate]) -> Self {
-        let bars = MultiProgress::new();
-        let plain = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-        let spinner =
-            ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").unwrap_or_else(|_| plain.clone());
-        let header = bars.add(ProgressBar::new_spinner().with_style(plain.clone()));
-        let names = columns.iter().map(|gate| format!("{:<CELL_WIDTH$}", gate.name()));
-        header.set_message(format!("{:<NAME_WIDTH$}{}", "image", names.collect::<String>()));
-        header.tick();
-        let mut rows = BTreeMap::new();
-        for service in services {
-            let bar = bars.add(ProgressBar::new_spinner().with_style(plain.clone()));
-            let row = Row {
-                bar,
-                cells: BTreeMap::new(),
-            };
-            row.draw(service, columns);
-            rows.insert(service.clone(), row);
-        }
-        let status = bars.add(ProgressBar::new_spinner().with_style(spinner));
-        status.enable_steady_tick(Duration::from_millis(120));
-        Table {
-            bars,
-            header,
-            status,
-            rows,
-            columns: columns.to_vec(),
-        }
-    }
-
-    fn take(&mut self, event: &Event) {
-        match event {
-            Event::GateStarted { service, gate } => self.set(service, *gate, "…".to_owned()),
-            Event::Judged(judged) => self.set(&judged.service, judged.gate, coloured(judged)),
-            Event::StepStarted { step, .. } => self.status.set_message(step.clone()),
-            Event::Progress(progress) => self.status.set_message(progress.text.clone()),
+    pub(super) fn take(&mut self, line: &Line) {
+        self.picture.take(line);
+        match &line.event {
             Event::Note { text } => {
-                let _ = self.bars.println(text);
+                let lines = text.lines().map(|line| broken(&clean(line), 0, Some(width())));
+                self.print(&lines.collect::<Vec<_>>().join("\n"), line.at_ms);
             }
+            // Whoever prints next must not find a line that tells of it still.
+            Event::StepEnded { .. } => self.tick(line.at_ms),
             _ => {}
         }
     }
 
-    fn set(&mut self, service: &str, gate: Gate, cell: String) {
-        if let Some(row) = self.rows.get_mut(service) {
-            row.cells.insert(gate, cell);
-            row.draw(service, &self.columns);
+    /// Prints lines that stay, above the table.
+    pub(super) fn print(&mut self, text: &str, now_ms: u64) {
+        let width = width();
+        let lines: String = text.lines().map(|line| format!("{}\n", clean(line))).collect();
+        say_raw(&format!("{}{lines}", erased(&self.drawn, width)));
+        self.drawn.clear();
+        if !self.over {
+            self.draw(now_ms, false);
+        }
+    }
+
+    /// Draws what changed.
+    pub(super) fn tick(&mut self, now_ms: u64) {
+        if !self.over {
+            self.draw(now_ms, false);
+        }
+    }
+
+    /// Leaves the table standing as it is.
+    pub(super) fn finish(&mut self, now_ms: u64) {
+        if !self.over {
+            self.draw(now_ms, true);
+            self.over = true;
+        }
+    }
+
+    fn draw(&mut self, now_ms: u64, last: bool) {
+        let (height, width) = Term::stdout().size_checked().unwrap_or((24, 80));
+        let (height, width) = (usize::from(height), usize::from(width));
+        let paint = self.paint;
+        let frame = Frame {
+            width,
+            height,
+            now_ms,
+            paint,
+            last,
+        };
+        let lines = render(&self.picture, frame);
+        if lines != self.drawn {
+            let text: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
+            say_raw(&format!("{}{text}", erased(&self.drawn, width)));
+            self.drawn = lines;
         }
     }
 }
 
-impl Row {
-    fn draw(&self, service: &str, columns: &[Gate]) {
-        let name = console::truncate_str(service, NAME_WIDTH - 1, "…");
-        let cells = columns
-            .iter()
-            .map(|gate| padded(self.cells.get(gate).map_or("·", String::as_str)));
-        self.bar
-            .set_message(format!("{name:<NAME_WIDTH$}{}", cells.collect::<String>()));
-        self.bar.tick();
-    }
+fn width() -> usize {
+    Term::stdout()
+        .size_checked()
+        .map_or(80, |(_, width)| usize::from(width))
 }
 
-/// A cell filled up to its width; colour codes take no room.
-fn padded(cell: &str) -> String {
-    let width = console::measure_text_width(cell);
-    format!("{cell}{}", " ".repeat(CELL_WIDTH.saturating_sub(width)))
-}
-
-/// The words carry the meaning; colour is only an extra, and `NO_COLOR` is honoured by `console`.
-fn coloured(judged: &Judged) -> String {
-    let styled = console::style(&judged.word);
-    match judged.outcome {
-        Outcome::Passed => styled.green(),
-        Outcome::Skipped => styled.dim(),
-        Outcome::Undecided => styled.yellow(),
-        Outcome::Violated => styled.red().bold(),
+/// What takes the cursor to the first of the lines that stand there and clears all below. A terminal that became
+/// narrower has broken them into more lines than were drawn.
+fn erased(drawn: &[String], width: usize) -> String {
+    let broken = |line: &String| measure_text_width(line).div_ceil(width.max(1)).max(1);
+    match drawn.iter().map(broken).sum::<usize>() {
+        0 => String::new(),
+        lines => format!("\r\x1b[{lines}A\x1b[J"),
     }
-    .to_string()
 }
 
 #[cfg(test)]
@@ -138,11 +109,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colour_takes_no_room() {
-        assert_eq!(padded("passed").len(), CELL_WIDTH);
-        assert_eq!(
-            console::measure_text_width(&padded("\u{1b}[32mpassed\u{1b}[0m")),
-            CELL_WIDTH
-        );
+    fn lines_that_a_narrower_terminal_broke_are_erased_too() {
+        let drawn = [
+            "x".repeat(79),
+            "\u{1b}[32mpassed\u{1b}[0m".to_owned(),
+            String::new(),
+        ];
+        assert_eq!(erased(&drawn, 80), "\r\u{1b}[3A\u{1b}[J");
+        assert_eq!(erased(&drawn, 40), "\r\u{1b}[4A\u{1b}[J");
+        assert_eq!(erased(&[], 40), "");
     }
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::event::Progress;
 use crate::plan::{ImagePlan, Plan};
 use crate::process::Call;
 
@@ -134,37 +133,6 @@ pub fn lost_engine(stderr: &str) -> bool {
         .any(|line| words.iter().any(|word| line.contains(word)))
 }
 
-/// The size of the build context, from the line that says that it was sent (`transferring context: 1.2MB done`).
-pub fn context_size(line: &str) -> Option<&str> {
-    let size = line
-        .split_once("transferring context: ")?
-        .1
-        .split_whitespace()
-        .next()?;
-    // What is unchanged is not sent again, and the names alone are some bytes.
-    (size.ends_with("kB") || size.ends_with("MB") || size.ends_with("GB")).then_some(size)
-}
-
-/// A word of progress from a line of plain output: the crate being compiled, or the step.
-pub fn progress(line: &str) -> Option<Progress> {
-    let rest = line.strip_prefix('#')?.split_once(' ')?.1;
-    if let Some((_, name)) = rest.split_once("Compiling ") {
-        return Some(told(format!(
-            "compiling {}",
-            name.split(' ').next().unwrap_or(name)
-        )));
-    }
-    rest.starts_with('[')
-        .then(|| told(rest.chars().take(48).collect()))
-}
-
-fn told(text: String) -> Progress {
-    Progress {
-        text,
-        ..Progress::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,29 +169,5 @@ mod tests {
         assert!(lost_engine(gone));
         let failed = "#9 0.3 error: connection refused\n------\nERROR: target frontend: failed to solve: process \"curl\" did not complete successfully: exit code: 7\n";
         assert!(!lost_engine(failed), "the service's own trouble");
-    }
-
-    #[test]
-    fn the_contexts_size_is_found() {
-        assert_eq!(
-            context_size("#7 transferring context: 812.31kB 0.1s done"),
-            Some("812.31kB")
-        );
-        assert_eq!(context_size("#7 transferring context: 2B done"), None);
-        assert_eq!(context_size("#7 DONE 0.1s"), None);
-    }
-
-    #[test]
-    fn progress_names_the_crate() {
-        let text = |line| progress(line).map(|progress| progress.text);
-        assert_eq!(
-            text("#21 12.34    Compiling axum v0.8.9"),
-            Some("compiling axum".into())
-        );
-        assert_eq!(
-            text("#8 [cook 2/2] RUN cargo chef cook").as_deref(),
-            Some("[cook 2/2] RUN cargo chef cook")
-        );
-        assert_eq!(text("whatever"), None);
     }
 }

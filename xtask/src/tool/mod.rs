@@ -2,6 +2,7 @@
 //! Nothing here starts anything: that is `process.rs`.
 
 pub mod bake;
+pub mod baking;
 pub mod cargo;
 pub mod compose;
 pub mod git;

@@ -24,7 +24,7 @@ fn growth_beyond_what_is_allowed_is_violated_until_it_is_accepted() {
     let accepted = checkout.run(&["budget", "--accept"]);
     assert_eq!(accepted.code, Some(0), "{}", accepted.said());
     assert!(
-        accepted.stderr.contains("reports/baseline.json: 1 accepted"),
+        accepted.stdout.contains("reports/baseline.json: 1 accepted"),
         "{}",
         accepted.said()
     );

@@ -33,4 +33,5 @@ mod scan;
 mod selftest;
 mod size;
 mod surroundings;
+mod terminal;
 mod trend;

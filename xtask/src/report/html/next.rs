@@ -47,6 +47,9 @@ pub(super) fn section(report: &Report) -> Markup {
                 @for step in &steps { li { (told(report, step)) } }
             }
         }
+        @if let Some(bundle) = &report.bundle {
+            p { "All that is needed to understand it elsewhere: " (file(&format!("{bundle}/INDEX.md"), &format!("{bundle}/INDEX.md"))) }
+        }
     };
     framed("next", "What to do next", body)
 }
