@@ -137,17 +137,25 @@ fn cut_back(path: &Path) -> IoResult<()> {
     whole(path, "cut", &lines[lines.len() - count..].concat())
 }
 
-/// The last runs, oldest first, read from the file's end: what is broken among them is passed over.
+/// The last runs that measured a boot, oldest first, read from the file's end: what is broken among them is passed
+/// over.
 pub fn read(root: &Path) -> Vec<Entry> {
     let text = tail(&path(root), BEHIND).unwrap_or_default();
-    let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-    let runs = lines.iter().rev().filter_map(|line| parse(line).ok());
+    let runs = text.split(|byte| *byte == b'\n').rev();
+    let runs = runs
+        .filter(|line| measured(line))
+        .filter_map(|line| parse(line).ok());
     let mut runs: Vec<Entry> = runs.take(BEHIND).collect();
     runs.reverse();
     runs
 }
 
-/// The end of a file with at least so many whole lines, as far as it has them within a few MB.
+/// Most runs reuse every verdict and measure nothing: their lines need not be understood to be passed over.
+fn measured(line: &[u8]) -> bool {
+    std::str::from_utf8(line).is_ok_and(|line| line.contains("first_answer_ms"))
+}
+
+/// The end of a file with at least so many whole lines that measured, as far as it has them within a few MB.
 fn tail(path: &Path, lines: usize) -> IoResult<Vec<u8>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -157,8 +165,8 @@ fn tail(path: &Path, lines: usize) -> IoResult<Vec<u8>> {
         file.seek(SeekFrom::Start(from))?;
         let mut text = Vec::new();
         (&mut file).take(size).read_to_end(&mut text)?;
-        let ends = text.iter().filter(|byte| **byte == b'\n').count();
-        if from == 0 || ends > lines || size >= LARGEST {
+        let whole = text.split(|byte| *byte == b'\n').skip(1);
+        if from == 0 || size >= LARGEST || whole.filter(|line| measured(line)).count() >= lines {
             return Ok(text);
         }
         size *= 4;
@@ -236,6 +244,7 @@ fn version(line: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::Figures;
     use crate::history::tests::runs;
 
     fn folder() -> tempfile::TempDir {
@@ -248,10 +257,33 @@ mod tests {
         serde_json::to_string(entry).unwrap()
     }
 
+    fn measuring(count: usize) -> Vec<Entry> {
+        let figures = Figures {
+            first_answer_ms: Some(256),
+            ..Figures::default()
+        };
+        let measured = |mut run: Entry| {
+            run.images.insert("frontend".to_owned(), figures.clone());
+            run
+        };
+        runs(count).into_iter().map(measured).collect()
+    }
+
+    #[test]
+    fn what_measured_is_found_behind_many_runs_that_did_not() {
+        let folder = folder();
+        let mut entries = measuring(60);
+        entries.extend(runs(600));
+        let lines: String = entries.iter().map(|entry| text(entry) + "\n").collect();
+        assert!(lines.len() > 128 << 10);
+        std::fs::write(path(folder.path()), lines).unwrap();
+        assert_eq!(read(folder.path()), entries[10..60]);
+    }
+
     #[test]
     fn a_broken_line_is_named_once_and_loses_nothing_else() {
         let folder = folder();
-        let runs = runs(4);
+        let runs = measuring(4);
         let good: Vec<String> = runs.iter().map(text).collect();
         let mut file = format!("{}\n{}\n", good[0], &good[1][..80]).into_bytes();
         file.extend(b"\xff\xfe\n\n[1]\n{\"version\":9,\"new\":true}\n\0\0\0\n");

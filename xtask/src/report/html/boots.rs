@@ -35,7 +35,7 @@ pub(super) fn section(report: &Report, history: &[Entry]) -> Markup {
         (table(&boots))
         @for record in &boots { (image(record, &runs)) }
         p class="soft" {
-            "Drawn are up to " (BEHIND) " runs that measured the same image's service on the same kind of machine with the same base \
+            "Drawn, where there are earlier ones, are up to " (BEHIND) " runs that measured the same image's service on the same kind of machine with the same base \
              images; the ring is what this report says. A verdict that was reused was not measured again. "
             code { "cargo xtask trend" } " shows all runs, and names what jumped."
         }
@@ -53,13 +53,17 @@ fn behind(report: &Report, history: &[Entry]) -> Vec<Entry> {
 }
 
 fn image(record: &Record, runs: &[Entry]) -> Markup {
+    let pictures = [
+        picture(record, runs, "Time to the first and to the ready answer", &TIMES),
+        picture(record, runs, "Memory, idle and after the load", &MEMORY),
+    ];
+    if pictures.iter().all(|picture| picture.0.is_empty()) {
+        return Markup::default();
+    }
     html! {
         h3 { (record.service) }
         p class="since" { (measured(record)) }
-        div class="charts" {
-            (picture(record, runs, "Time to the first and to the ready answer", &TIMES))
-            (picture(record, runs, "Memory, idle and after the load", &MEMORY))
-        }
+        div class="charts" { @for picture in &pictures { (picture) } }
     }
 }
 
@@ -95,6 +99,10 @@ fn picture(record: &Record, runs: &[Entry], title: &str, metrics: &[Metric]) -> 
         own: line.own.map(|own| own - from),
         ..line
     };
+    // A single point is no line: the table says it.
+    if lines.iter().all(|line| line.points.len() < 2) {
+        return Markup::default();
+    }
     chart::draw(&Chart {
         title,
         unit: metrics[0].unit(),
@@ -248,7 +256,10 @@ mod tests {
         runs.iter_mut()
             .for_each(|run| run.at = jiff::Timestamp::from_second(1_900_000_000).unwrap());
         let drawn = section(&report, &runs).into_string();
-        assert!(drawn.contains("first answer: 1 run,"), "{drawn}");
+        assert!(
+            drawn.contains("256 ms") && !drawn.contains("<svg"),
+            "one point is no line: {drawn}"
+        );
     }
 
     #[test]
