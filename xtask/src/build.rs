@@ -262,7 +262,10 @@ async fn failed(images: &[ImagePlan], output: &process::Output, begun: Instant) 
         [image] if bake::failed_to_solve(&output.stderr) => Some(image.service.name.clone()),
         _ => None,
     };
-    let named = bake::failed_target(&output.stderr).map(str::to_owned).or(only);
+    let step = bake::failed_step(&output.stderr).filter(|_| bake::failed_to_solve(&output.stderr));
+    let step = step.filter(|name| images.iter().any(|image| image.service.name == *name));
+    let named = bake::failed_target(&output.stderr).or(step).map(str::to_owned);
+    let named = named.or(only);
     let full = output.stderr.contains("no space left on device");
     let gone = bake::lost_engine(&output.stderr) || Engine::connect().await.is_err();
     let judged = images.iter().filter(|image| !image.support);
@@ -284,7 +287,8 @@ async fn failed(images: &[ImagePlan], output: &process::Output, begun: Instant) 
                 "see logs/build.log; is the engine well?",
             )
         } else if named.as_deref() == Some(service) {
-            let check = Check::violated("build", output.last_lines(15), "see logs/build.log");
+            let said = bake::said_by_failed_step(&output.stderr, 15);
+            let check = Check::violated("build", said, "see logs/build.log");
             let mut record = Record::from_checks(service, Gate::Build, vec![check], "");
             record.reason = "the build failed, see logs/build.log".to_owned();
             record

@@ -41,9 +41,9 @@ pub struct Bundle<'a> {
 }
 
 impl<'a> Bundle<'a> {
-    /// Everything but the report, which is to name the bundle. `None` where nothing failed, where the run was only
-    /// asked wrongly, and where nothing can be written.
-    pub async fn begin(context: &'a Context, report: &Report, plan: Option<&Plan>) -> Option<Self> {
+    /// Its folder alone, which the report is to name. `None` where nothing failed, where the run was only asked
+    /// wrongly, and where nothing can be written.
+    pub fn begin(context: &'a Context, report: &Report) -> Option<Self> {
         let usage = report.exit_code == Exit::Usage.code() && report.records.is_empty();
         if report.exit_code == Exit::Passed.code() || usage {
             return None;
@@ -59,18 +59,23 @@ impl<'a> Bundle<'a> {
                     .note(&format!("there is no failure bundle: {error:#}"))
             })
             .ok()?;
-        let mut bundle = Bundle {
+        Some(Bundle {
             context,
             writer,
             first: Vec::new(),
             unwell: Vec::new(),
-        };
+        })
+    }
+
+    /// Everything in it: this takes a while, so the report is written by now.
+    pub async fn fill(self, report: &Report, plan: Option<&Plan>) {
+        let mut bundle = self;
         let Testimony {
             seen,
             scenes,
             missed,
             looked,
-        } = context.witness.testify();
+        } = bundle.context.witness.testify();
         bundle.writer.missed.extend(missed);
         for (gate, scene) in &scenes {
             bundle.scene(*gate, scene);
@@ -89,7 +94,7 @@ impl<'a> Bundle<'a> {
         bundle.policies();
         bundle.surroundings(report, looked);
         bundle.engine().await;
-        Some(bundle)
+        bundle.end(report);
     }
 
     /// Relative to the run's folder.
@@ -98,7 +103,7 @@ impl<'a> Bundle<'a> {
     }
 
     /// What the report's renderers wrote, and the index over all.
-    pub fn end(mut self, report: &Report) {
+    fn end(mut self, report: &Report) {
         let run = &self.context.run_dir;
         for (name, what) in [
             ("report.json", "the run's report, as data"),
@@ -131,11 +136,12 @@ impl<'a> Bundle<'a> {
         };
         let index = index::render(report, &parts);
         self.writer.index(&index);
-        let shown = self.context.shown(&self.context.run_dir.join(FOLDER));
-        self.context.board.note(&match &self.writer.broken {
-            None => format!("failure bundle: {shown}/INDEX.md"),
-            Some(why) => format!("the failure bundle {shown} is not whole: {why}"),
-        });
+        if let Some(why) = &self.writer.broken {
+            let shown = self.context.shown(&self.context.run_dir.join(FOLDER));
+            self.context
+                .board
+                .note(&format!("the failure bundle {shown} is not whole: {why}"));
+        }
     }
 
     fn policies(&mut self) {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
 use crate::terminal::When;
@@ -460,14 +460,39 @@ pub fn refuse(error: &clap::Error) -> u8 {
         let whole = whole.unwrap_or(said_last).trim_end();
         said = format!("{whole}\nhint: `--help` lists what there is, of all and of each command");
     }
+    if let Some(variable) = variable(error, std::env::args()) {
+        said = format!(
+            "{}\nhint: it comes from {variable}: give it another value, or unset it",
+            said.trim_end()
+        );
+    }
     crate::report::complain(said.trim_end());
     Exit::Usage.code()
+}
+
+/// The variable whose value was refused under its flag's name: the flag itself was not given.
+fn variable(error: &clap::Error, mut given: impl Iterator<Item = String>) -> Option<String> {
+    let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let flag = named.split([' ', '=']).next()?.strip_prefix("--")?;
+    if given.any(|word| {
+        word.strip_prefix("--")
+            .is_some_and(|word| word.split('=').next() == Some(flag))
+    }) {
+        return None;
+    }
+    let command = Cli::command();
+    let mut arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let variable = arguments
+        .find(|argument| argument.get_long() == Some(flag))?
+        .get_env()?;
+    std::env::var_os(variable).map(|_| variable.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -78,16 +78,26 @@ async fn run(command: &str, options: RunOptions, look: Look, gates: &[Gate]) -> 
 async fn provision(context: &Context) -> Result<Exit> {
     context.create_run_dir()?;
     context.begin("setup");
+    let ended = provide(context).await;
+    let exit = ended.map_or_else(|error| report::told(context, &error), |()| Exit::Passed);
+    let seconds = context.started.elapsed().as_secs_f64();
+    let summary = match exit {
+        Exit::Passed => format!("setup: all is there after {seconds:.1} s"),
+        _ => format!(
+            "setup: not all is there; exit {} after {seconds:.1} s",
+            exit.code()
+        ),
+    };
+    context.end(exit.code(), &summary, &summary);
+    Ok(exit)
+}
+
+async fn provide(context: &Context) -> Result<()> {
     let planning = context.board.step("planning");
     let bases = bases::resolve(context, context.options.bases).await?;
     drop(planning);
-    let under_way = context.board.step("set-up");
-    setup::provision(context, &bases).await?;
-    drop(under_way);
-    let seconds = context.started.elapsed().as_secs_f64();
-    let summary = format!("setup: all is there after {seconds:.1} s");
-    context.end(Exit::Passed.code(), &summary, &summary);
-    Ok(Exit::Passed)
+    let _under_way = context.board.step("set-up");
+    setup::provision(context, &bases).await
 }
 
 async fn show_plan(context: &Context) -> Result<Exit> {

@@ -53,7 +53,7 @@ pub enum Event {
     },
     ProgramEnded {
         line: String,
-        /// Its exit status.
+        /// Its exit status; `late`, `interrupted` or `not started` where it has none.
         ended: String,
         took_ms: u64,
     },

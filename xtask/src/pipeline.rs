@@ -56,22 +56,40 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     report.environment = said.environment;
     report.machine = said.machine;
     report.notes = said.notes;
-    let bundle = Bundle::begin(context, &report, said.plan.as_ref()).await;
+    let bundle = Bundle::begin(context, &report);
     report.bundle = bundle.as_ref().map(Bundle::folder);
-    let written = report.write(context, &history::read(&context.root));
-    if let Some(bundle) = bundle {
-        bundle.end(&report);
-    }
+    let exit = write(context, &mut report, exit);
+    report.summarize(context);
     if let Err(error) = history::append(&context.root, &history::Entry::of(&report)).await {
         board.note(&format!("{error:#}"));
     }
-    report::show(context, &report);
-    // What nobody can read is no verdict, whatever it was.
-    if let Err(error) = &written {
-        exit = exit.worst(Exit::Undecided);
-        report::complain(&crate::exit::explain(error).1);
+    // Last, for it takes the longest and the most room: what it costs, it does not cost the report.
+    if let Some(bundle) = bundle {
+        bundle.fill(&report, said.plan.as_ref()).await;
     }
+    report::show(context, &report);
     Ok(exit)
+}
+
+/// Writes the report, and how the run ends then: what nobody can read is no verdict, whatever it was, and the forms
+/// that can be written say so.
+fn write(context: &Context, report: &mut Report, exit: Exit) -> Exit {
+    let history = history::read(&context.root);
+    let Err(error) = report.write(context, &history) else {
+        return exit;
+    };
+    context.board.tell(Event::error(&error));
+    let text = crate::exit::explain(&error).1;
+    // Told at the end, with what ended the run early; an interrupted one tells only of this.
+    if context.interrupted().is_some() {
+        report::complain(&text);
+    }
+    let exit = exit.worst(Exit::Undecided);
+    report.exit_code = exit.code();
+    let earlier = report.error.take().map(|earlier| format!("{earlier}\n"));
+    report.error = Some(earlier.unwrap_or_default() + &text);
+    let _ = report.write(context, &history);
+    exit
 }
 
 /// What a run came to so far: whole or not, it is reported.
@@ -546,9 +564,9 @@ impl<'a> Run<'a> {
 
     /// A gate that was asked for and has no verdict on an image could not look.
     fn unjudged(&self, records: &mut Vec<Record>) {
-        for image in self.plan.judged() {
-            let service = &image.service.name;
-            for gate in &self.plan.gates {
+        for gate in &self.plan.gates {
+            for image in self.plan.judged() {
+                let service = &image.service.name;
                 let judged = |record: &Record| record.service == *service && record.gate == *gate;
                 if !records.iter().any(judged) {
                     let why = "there is no image to look at";

@@ -144,7 +144,14 @@ pub async fn run_observed(context: &Context, call: &Call, mut observe: impl FnMu
     log.line(&format!("$ {}", call.shown())).await;
     let board = &context.board;
     board.tell(Event::ProgramStarted { line: call.shown() });
-    let mut child = start(call, &context.run_id)?;
+    let told = |ended: String| {
+        board.tell(Event::ProgramEnded {
+            line: call.shown(),
+            ended,
+            took_ms: begun.elapsed().as_millis() as u64,
+        });
+    };
+    let mut child = start(call, &context.run_id).inspect_err(|_| told("not started".to_owned()))?;
     let _group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
     let (sender, mut lines) = mpsc::channel(256);
     pump(child.stdout.take(), Stream::Out, sender.clone());
@@ -163,6 +170,7 @@ pub async fn run_observed(context: &Context, call: &Call, mut observe: impl FnMu
     let status = tokio::select! {
         status = reading => status.with_context(|| format!("cannot wait for `{}`", call.shown()))?,
         () = tokio::time::sleep(call.deadline) => {
+            told("late".to_owned());
             let hint = match &call.log {
                 Some(path) => format!("see {}", context.shown(path)),
                 None => "try again; if it stays so, run it by hand".to_owned(),
@@ -171,17 +179,14 @@ pub async fn run_observed(context: &Context, call: &Call, mut observe: impl FnMu
                 format!("`{}` did not end within {} s", call.shown(), call.deadline.as_secs()), hint).into());
         }
         () = context.cancel.cancelled() => {
+            told("interrupted".to_owned());
             return Err(Failure::undecided(format!("`{}` was interrupted", call.shown()), "run again").into());
         }
     };
     let took = begun.elapsed();
     log.line(&format!("# {status} after {:.1} s", took.as_secs_f64()))
         .await;
-    board.tell(Event::ProgramEnded {
-        line: call.shown(),
-        ended: status.to_string(),
-        took_ms: took.as_millis() as u64,
-    });
+    told(status.to_string());
     Ok(Output {
         status,
         stdout: said.stdout,

@@ -110,6 +110,11 @@ async fn alone(context: &Context) -> Result<File> {
             let hint = format!("see who holds {}", path.display());
             return Err(Failure::undecided("another set-up does not come to an end", hint).into());
         }
+        // The lock is not ours then, nor is what its holder is working on.
+        if context.cancel.is_cancelled() {
+            let what = "interrupted while waiting for another set-up";
+            return Err(Failure::undecided(what, "run again").into());
+        }
     }
     Ok(file)
 }

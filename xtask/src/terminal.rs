@@ -223,7 +223,7 @@ impl Board {
     pub fn echo(&self, line: &str) {
         let now_ms = self.shared.now_ms();
         match &mut self.shared.state().face {
-            Face::Plain(_) => say(line),
+            Face::Plain(plain) => say(&plain.echo(line)),
             Face::Live(live) => live.print(line, now_ms),
             Face::Silent | Face::Json { .. } => {}
         }

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use crate::bases;
+use crate::bases::{self, Bases};
 use crate::context::Context;
 use crate::engine::{Engine, Lease};
-use crate::event::{Event, Progress};
+use crate::event::Progress;
 use crate::exit::{Exit, Failure};
 use crate::process::{self, Call};
 use crate::report;
@@ -23,6 +23,13 @@ const WORKSPACES: [(&str, &str); 2] = [
 pub async fn run(context: &Context, arguments: &[String]) -> Result<Exit> {
     context.create_run_dir()?;
     context.begin("test");
+    let mut all = Tally::default();
+    let done = tests(context, arguments, &mut all).await;
+    Ok(ended(context, &all, arguments, done))
+}
+
+/// Runs every test, and sweeps what they left however they ended. Whether both workspaces were well.
+async fn tests(context: &Context, arguments: &[String], all: &mut Tally) -> Result<bool> {
     let board = &context.board;
     let planning = board.step("planning");
     let bases = bases::resolve(context, context.options.bases).await?;
@@ -33,7 +40,17 @@ pub async fn run(context: &Context, arguments: &[String]) -> Result<Exit> {
     }
     let engine = Engine::connect().await.ok();
     let lease = Lease::take(&Lease::dir(), &context.run_id, context.estate(engine.as_ref()))?;
-    let mut all = Tally::default();
+    let done = workspaces(context, &bases, arguments, all).await;
+    if let Ok(engine) = Engine::connect().await
+        && engine.sweep(&context.run_id).await.is_ok()
+    {
+        lease.end();
+    }
+    done
+}
+
+async fn workspaces(context: &Context, bases: &Bases, arguments: &[String], all: &mut Tally) -> Result<bool> {
+    let board = &context.board;
     let mut all_well = true;
     for (name, manifest) in WORKSPACES {
         let _under_way = board.step(name);
@@ -52,30 +69,16 @@ pub async fn run(context: &Context, arguments: &[String]) -> Result<Exit> {
         });
         all_well &= output.await?.success();
     }
-    if let Ok(engine) = Engine::connect().await
-        && engine.sweep(&context.run_id).await.is_ok()
-    {
-        lease.end();
-    }
-    Ok(ended(context, &all, all_well))
+    Ok(all_well)
 }
 
 /// What a reader is told at the end, and how the run ends.
-fn ended(context: &Context, all: &Tally, all_well: bool) -> Exit {
-    let summary = &all.summary;
-    let well = all_well && summary.failed == 0 && summary.passed > 0;
-    let exit = match context.interrupted() {
-        Some(signal) => signal,
-        None if well => Exit::Passed,
-        None => Exit::Violated,
-    };
+fn ended(context: &Context, all: &Tally, arguments: &[String], done: Result<bool>) -> Exit {
+    let log = context.shown(&context.log("test"));
+    let ended = done.and_then(|all_well| all.judged(all_well, arguments, &log).map_err(Into::into));
     context.board.finish();
-    if exit == Exit::Violated {
-        let hint = format!("the whole log: {}", context.shown(&context.log("test")));
-        let failure = anyhow::Error::from(Failure::violated(all.failure(), hint));
-        context.board.tell(Event::error(&failure));
-        report::complain(&crate::exit::explain(&failure).1);
-    }
+    let exit = ended.map_or_else(|error| report::told(context, &error), |()| Exit::Passed);
+    let summary = &all.summary;
     let closing = format!(
         "{} passed, {} failed, {} skipped",
         summary.passed, summary.failed, summary.ignored
@@ -117,11 +120,22 @@ impl Tally {
         Some(counted(name, self.run, "tests"))
     }
 
-    fn failure(&self) -> String {
-        match self.failed.len() {
+    /// # Errors
+    /// Exit 1: a test failed, or did not compile. Exit 2: the words that were passed name no test.
+    fn judged(&self, all_well: bool, arguments: &[String], log: &str) -> Result<(), Failure> {
+        let summary = &self.summary;
+        if all_well && summary.failed == 0 && summary.passed > 0 {
+            return Ok(());
+        }
+        if all_well && summary.failed == 0 && !arguments.is_empty() {
+            let hint = format!("the words after `--` name none: `{}`", arguments.join(" "));
+            return Err(Failure::usage("no test was run", hint));
+        }
+        let what = match self.failed.len() {
             0 => "tests failed".to_owned(),
             _ => format!("tests failed: {}", self.failed.join(", ")),
-        }
+        };
+        Err(Failure::violated(what, format!("the whole log: {log}")))
     }
 }
 
@@ -160,7 +174,25 @@ mod tests {
                     test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured";
         let told: Vec<Progress> = said.lines().filter_map(|line| all.line(line)).collect();
         assert_eq!((told.len(), told[1].done), (2, Some(2)));
-        assert_eq!(all.failure(), "tests failed: c");
+        assert_eq!(all.judged(false, &[], "x").unwrap_err().what, "tests failed: c");
         assert_eq!((all.summary.passed, all.summary.failed), (1, 1));
+    }
+
+    #[test]
+    fn words_that_name_no_test_are_wrong_usage() {
+        let mut all = Tally::default();
+        all.line("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured");
+        let words = ["no-such-test".to_owned()];
+        let failure = all.judged(true, &words, "x").unwrap_err();
+        assert_eq!(
+            (failure.exit, failure.what.as_str()),
+            (Exit::Usage, "no test was run")
+        );
+        assert_eq!(
+            all.judged(false, &words, "x").unwrap_err().exit,
+            Exit::Violated,
+            "did not compile"
+        );
+        assert_eq!(all.judged(true, &[], "x").unwrap_err().exit, Exit::Violated);
     }
 }

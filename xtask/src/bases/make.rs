@@ -127,7 +127,9 @@ fn debstrap(mirror: &Mirror, archive: &Path) -> Call {
         archive.display().to_string(),
         mirror.line(SUITE),
     ]);
-    Call::new(argv).deadline_s(600)
+    let mut call = Call::new(argv).deadline_s(600);
+    call.secrets.extend(mirror.secret().map(str::to_owned));
+    call
 }
 
 async fn make_recipe(context: &Context, tag: &str, debian: &str, toolchain: &Path) -> Result<()> {
@@ -199,6 +201,16 @@ async fn sysroot(context: &Context) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_password_of_a_mirror_is_not_shown() {
+        let mirror = mirror("http://user:sesame@mirror.example/debian", None);
+        let shown = debstrap(&mirror, Path::new("/tmp/x.tar")).shown();
+        assert!(
+            shown.contains("http://***@mirror.example/debian") && !shown.contains("sesame"),
+            "{shown}"
+        );
+    }
 
     fn mirror(uri: &str, keyring: Option<&str>) -> Mirror {
         Mirror {

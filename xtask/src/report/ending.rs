@@ -12,14 +12,18 @@ use super::todo::{self, Todo};
 use super::{Report, complain, say};
 use crate::cli::Format;
 use crate::context::Context;
+use crate::event::Event;
+use crate::exit::Exit;
 use crate::terminal::github::{self, Annotation};
 use crate::terminal::{self, Paint, broken, clean};
-use crate::verdict::Outcome;
+use crate::verdict::{Gate, Outcome};
 
 /// How many things that are not well are told; the report has all.
 const MOST: usize = 12;
 /// How much of a log is shown.
 const TAIL_LINES: usize = 6;
+/// How much of a detail is shown below its first line.
+const DETAIL_LINES: usize = 10;
 /// No line of a log is shown longer, where no terminal says how wide it is.
 const TAIL_WIDTH: usize = 200;
 
@@ -45,16 +49,18 @@ impl Todo<'_> {
             .map_or(detail.to_owned(), |name| format!("{name}: {detail}"))
     }
 
-    /// A log is worth a look: not where policy lets it pass, nor where the words name a file.
+    /// A log is worth a look: not where policy lets it pass, nor where the words name a file. A build's ends with
+    /// an excerpt of the Dockerfile, whatever failed: what tells more is in the detail.
     fn log(&self, sources: &Sources) -> Option<&str> {
-        let is_clear = self.tolerated || sources.named(self.detail).is_some();
+        let named = sources.named(&self.reason()).is_some();
+        let is_clear = self.tolerated || named || self.gates() == [Gate::Build];
         self.logs().first().copied().filter(|_| !is_clear)
     }
 
     fn annotation(&self, sources: &Sources) -> Annotation {
         let hint = self.hint.map(|hint| format!("\nhint: {hint}"));
         Annotation {
-            is_error: self.outcome == Outcome::Violated,
+            is_error: !self.tolerated,
             title: format!(
                 "{} {}: {}",
                 self.gate_names(),
@@ -98,6 +104,8 @@ impl Telling<'_> {
         let (mut lines, mut shown) = (Vec::new(), BTreeSet::new());
         for todo in todos.iter().take(MOST) {
             lines.extend(self.todo(todo));
+            let more = todo.detail.lines().skip(1).take(DETAIL_LINES);
+            lines.extend(more.map(|line| self.quoted(&clean(line))));
             let log = todo
                 .log(&self.sources)
                 .filter(|log| shown.insert(log.to_string()));
@@ -128,14 +136,17 @@ impl Telling<'_> {
             .unwrap_or_default();
         let path = format!("the last lines of reports/{}/{log}:", report.run_id);
         let path = (!last.is_empty()).then(|| broken(&path, 2, self.width));
+        let said = last.iter().map(|said| self.quoted(said));
+        path.into_iter().chain(said).collect()
+    }
+
+    /// A program's line, cut where a line ends.
+    fn quoted(&self, said: &str) -> String {
         let room = self
             .width
             .map_or(TAIL_WIDTH, |width| width.saturating_sub(1).max(20));
-        let said = last.iter().map(|said| {
-            let said = format!("  | {said}");
-            self.paint.faint(&console::truncate_str(&said, room, "…"))
-        });
-        path.into_iter().chain(said).collect()
+        let said = format!("  | {said}");
+        self.paint.faint(&console::truncate_str(&said, room, "…"))
     }
 }
 
@@ -205,9 +216,29 @@ pub fn show(context: &Context, report: &Report) {
     if let Some(error) = report.error.as_ref().filter(|_| context.interrupted().is_none()) {
         complain(error);
     }
+    let index = report
+        .bundle
+        .as_ref()
+        .map(|bundle| context.run_dir.join(bundle).join("INDEX.md"));
+    if let Some(index) = index.filter(|index| index.is_file()) {
+        let words = format!("failure bundle: {}", context.shown(&index));
+        context.board.line(&words);
+    }
     let page = format!("{}/report.html", report.summary());
     let summary = broken(&page, 0, terminal::width());
     context.end(report.exit_code, &report.summary(), &summary);
+}
+
+/// Tells what ended a command early that judges nothing, and how it ends: an interruption over all.
+pub fn told(context: &Context, error: &anyhow::Error) -> Exit {
+    let (exit, text) = crate::exit::explain(error);
+    context.board.tell(Event::error(error));
+    context.board.finish();
+    let interrupted = context.interrupted();
+    if interrupted.is_none() {
+        complain(&text);
+    }
+    interrupted.unwrap_or(exit)
 }
 
 fn tell(context: &Context, report: &Report) {

@@ -33,7 +33,7 @@ use crate::plan::Plan;
 use crate::terminal;
 use crate::verdict::{Gate, Record};
 
-pub use ending::show;
+pub use ending::{show, told};
 pub use html::render as html;
 pub use markdown::{escape, render as markdown, short};
 pub use past::{of_run, read};
@@ -221,8 +221,8 @@ impl Report {
         sarif::render(self, &sarif::Sources::read(root))
     }
 
-    /// Writes the report into the run's folder, once in each form, and appends it to the job's summary where there
-    /// is one. A form that cannot be written does not keep the others from being.
+    /// Writes the report into the run's folder, once in each form. A form that cannot be written does not keep the
+    /// others from being.
     ///
     /// # Errors
     /// Exit 3: names what could not be written.
@@ -233,11 +233,6 @@ impl Report {
                 failed.push((name, error));
             }
         }
-        if let Some(path) = github::summary_file()
-            && let Err(error) = github::append(&path, self)
-        {
-            context.board.note(&format!("{error:#}"));
-        }
         let Some((_, error)) = failed.first() else {
             return Ok(());
         };
@@ -246,6 +241,15 @@ impl Report {
         let what = format!("cannot write {} in {folder}: {error}", names.join(", "));
         let hint = "make the reports folder writable and free some space (`cargo xtask clean --reports`)";
         Err(Failure::undecided(what, hint).into())
+    }
+
+    /// Appends the report to the job's summary, where there is one.
+    pub fn summarize(&self, context: &Context) {
+        if let Some(path) = github::summary_file()
+            && let Err(error) = github::append(&path, self)
+        {
+            context.board.note(&format!("{error:#}"));
+        }
     }
 }
 

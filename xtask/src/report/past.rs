@@ -15,6 +15,9 @@ use crate::verdict::Outcome;
 /// How many runs a hint names.
 const NEWEST: usize = 3;
 
+/// Commands that have a run's folder and no report.
+const JUDGE_NOTHING: [&str; 2] = ["setup", "test"];
+
 /// The report of a run by its id; of the latest one where none is named.
 ///
 /// # Errors
@@ -69,14 +72,25 @@ fn latest(reports: &Path) -> Result<String> {
 
 /// The newest runs, newest first.
 fn newest(reports: &Path) -> Vec<String> {
+    runs(reports).into_iter().rev().take(NEWEST).collect()
+}
+
+/// Every run that left a folder, oldest first.
+fn runs(reports: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(reports).into_iter().flatten().flatten();
     let runs = entries.filter(|entry| !entry.path().is_symlink() && entry.path().join("logs").is_dir());
     let mut names: Vec<String> = runs
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
-    names.sort_unstable_by(|one, other| other.cmp(one));
-    names.truncate(NEWEST);
+    names.sort_unstable();
     names
+}
+
+/// The newest run that left a report.
+fn newest_report(reports: &Path) -> Option<String> {
+    let runs = runs(reports).into_iter();
+    runs.rev()
+        .find(|run| reports.join(run).join("report.json").is_file())
 }
 
 /// Reads a report.
@@ -115,7 +129,7 @@ fn without_report(folder: &Path, run_id: &str) -> Failure {
     let text = match std::fs::read(&events) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let hint = "it judged nothing (`cargo xtask setup` leaves logs alone), or was killed as it began";
+            let hint = "it was killed as it began, or its events could not be written: run again";
             return Failure::undecided(format!("run {run_id} left no report and no events"), hint);
         }
         Err(error) => {
@@ -135,6 +149,16 @@ fn without_report(folder: &Path, run_id: &str) -> Failure {
             format!("run {run_id} ({}) is still under way{}", told.command, told.words),
             hint,
         )
+    } else if let Some(exit_code) = told.exit_code.filter(|_| JUDGE_NOTHING.contains(&&*told.command)) {
+        let what = format!(
+            "run {run_id} ({}) ended with {exit_code}; it judges nothing, so it has no report",
+            told.command
+        );
+        let hint = match folder.parent().and_then(newest_report) {
+            Some(newest) => format!("the newest report is `cargo xtask report {newest}`"),
+            None => "`cargo xtask ci` leaves one".to_owned(),
+        };
+        (what, hint)
     } else if let Some(exit_code) = told.exit_code {
         let hint = "make the reports folder writable and free some space (`cargo xtask clean --reports`), then run again";
         (
@@ -278,6 +302,24 @@ mod tests {
         let root = run(&[("events.jsonl", end)]);
         assert!(said(root.path(), None).contains("ended with 3, but could not write its report"));
         assert!(said(run(&[]).path(), None).contains("left no report and no events"));
+    }
+
+    #[test]
+    fn a_command_that_judges_nothing_has_no_report_and_names_the_newest() {
+        let events = r#"{"at_ms":0,"event":"run-started","run_id":"20261121-101500-abcd","command":"setup","at":"2026-11-21T10:15:00Z"}
+{"at_ms":9,"event":"run-ended","exit_code":0,"summary":"","folder":""}"#;
+        let root = run(&[("events.jsonl", events)]);
+        let told = said(root.path(), None);
+        assert!(told.contains("(setup) ended with 0; it judges nothing"), "{told}");
+        assert!(told.contains("hint: `cargo xtask ci` leaves one"), "{told}");
+        let earlier = root.path().join("reports/20261120-101500-abcd");
+        std::fs::create_dir_all(earlier.join("logs")).unwrap();
+        std::fs::write(earlier.join("report.json"), "").unwrap();
+        let told = said(root.path(), None);
+        assert!(
+            told.contains("`cargo xtask report 20261120-101500-abcd`"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -26,6 +26,12 @@ impl Mirror {
             .unwrap_or_default();
         format!("deb {options}{} {suite} main", self.uri)
     }
+
+    /// Who it is asked as, with the password (`http://user:password@mirror/`), where its address says so.
+    pub fn secret(&self) -> Option<&str> {
+        let authority = self.uri.split_once("://")?.1.split(['/', '?', '#']).next()?;
+        authority.rsplit_once('@').map(|(secret, _)| secret)
+    }
 }
 
 /// The system in /etc/os-release.

@@ -65,6 +65,8 @@ impl Live {
         if !self.over {
             self.draw(now_ms, true);
             self.over = true;
+            // It stands from here on: what is printed now comes below it.
+            self.drawn.clear();
         }
     }
 

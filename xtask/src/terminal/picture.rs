@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::clean;
 use crate::event::{Event, Judged, Line, Progress};
 use crate::gate::budget::mb;
 use crate::verdict::{Gate, Outcome};
@@ -192,7 +193,9 @@ fn words(progress: &Progress) -> String {
         (Some(done), None) => format!("{}{noun}", amount(done)),
         _ => String::new(),
     };
-    let parts = [count.trim_end(), progress.text.as_str()];
+    // A program's words.
+    let text = clean(&progress.text);
+    let parts = [count.trim_end(), text.as_str()];
     parts
         .into_iter()
         .filter(|part| !part.is_empty())
@@ -215,6 +218,9 @@ pub(super) mod tests {
             Outcome::Undecided => Check::undecided("check", why, "look again"),
             _ => Check::passed("check", why),
         };
+        if outcome == Outcome::Skipped {
+            return Event::Judged(Judged::of(&Record::skipped(service, gate, why)));
+        }
         Event::Judged(Judged::of(&Record::from_checks(service, gate, vec![check], why)))
     }
 

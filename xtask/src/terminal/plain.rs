@@ -63,7 +63,7 @@ impl Plain {
             }
             Event::ProgramStarted { line } if self.verbose => Some(format!("$ {}", clean(line))),
             Event::ProgramEnded { line, ended, took_ms } if self.verbose => {
-                let program = clean(line.split(' ').next().unwrap_or_default());
+                let program = clean(&line.split(' ').take(3).collect::<Vec<_>>().join(" "));
                 Some(format!(
                     "# {program}: {ended} after {:.1} s",
                     *took_ms as f64 / 1000.0
@@ -109,9 +109,20 @@ impl Plain {
             .collect()
     }
 
+    /// A program's own line. None of them speaks to GitHub.
+    pub(super) fn echo(&self, line: &str) -> String {
+        let speaks = line.trim_start().starts_with("::") || line.contains("##[");
+        match self.github && speaks {
+            true => format!("| {}", line.replace("##[", "## [")),
+            false => line.to_owned(),
+        }
+    }
+
     /// The lines that close one group and open the next, where an event belongs to another one.
     fn regroup(&mut self, event: &Event) -> Vec<String> {
         let wanted = match event {
+            // It is worth no line.
+            Event::Judged(judged) if judged.outcome == Outcome::Skipped => return Vec::new(),
             Event::GateStarted { gate, .. } => Some(gate.name().to_owned()),
             Event::Judged(judged) => Some(judged.gate.name().to_owned()),
             Event::StepStarted { gate: Some(gate), .. } => Some(gate.name().to_owned()),
@@ -231,6 +242,7 @@ mod tests {
             (5, Some(note("setup: nothing to do"))),
             (6, Some(ended("set-up"))),
             (7, Some(note("registries answer"))),
+            (7, Some(judged("b", Gate::Boot, Outcome::Skipped, "left out"))),
             (8, Some(begun("a", Gate::Lint))),
             (9, Some(judged("a", Gate::Lint, Outcome::Violated, "a root user"))),
             (10, Some(begun("a", Gate::Network))),
@@ -269,7 +281,7 @@ mod tests {
         insta::assert_snapshot!(told(&mut Plain::new(true, false), happens), @r"
         [   0.0s] planning begins
         [   0.0s] $ docker buildx bake
-        [   1.5s] # docker: exit status: 0 after 1.5 s
+        [   1.5s] # docker buildx bake: exit status: 0 after 1.5 s
         [   1.6s] planning ended after 1.6 s
         [   1.7s] lint    a                       begins
         ");
@@ -282,5 +294,18 @@ mod tests {
             told(&mut Plain::new(false, false), happens),
             "[   0.0s] bad name!\n  | ::error::x"
         );
+        let github = Plain::new(false, true);
+        let echoed =
+            ["::error::x", "  ::group::y", "##[error]z", "test a::b ... ok"].map(|line| github.echo(line));
+        assert_eq!(
+            echoed,
+            [
+                "| ::error::x",
+                "|   ::group::y",
+                "| ## [error]z",
+                "test a::b ... ok"
+            ]
+        );
+        assert_eq!(Plain::new(false, false).echo("::error::x"), "::error::x");
     }
 }

@@ -112,6 +112,54 @@ pub fn failed_target(stderr: &str) -> Option<&str> {
     line.split("target ").nth(1)?.split(':').next()
 }
 
+/// The target whose step failed (` > [frontend build 3/4] RUN ...:`): all that names it where several were built.
+/// What BuildKit does on its own account (` > [frontend internal] load metadata`) is no fault of a target's.
+pub fn failed_step(stderr: &str) -> Option<&str> {
+    let step = stderr.lines().find_map(|line| line.strip_prefix(" > ["))?;
+    let (of, _) = step.split_once(']')?;
+    let name = of.split(' ').next()?;
+    (!of.ends_with("internal")).then_some(name)
+}
+
+/// What the step that failed said, from its first error on (`error[E0425]: cannot find ...`), without the times: at
+/// most `most` lines. Of a step that said nothing, BuildKit's own words.
+pub fn said_by_failed_step(stderr: &str, most: usize) -> String {
+    let lines = stderr
+        .lines()
+        .skip_while(|line| !line.starts_with(" > ["))
+        .skip(1);
+    let lines = lines.take_while(|line| !line.starts_with("------"));
+    let said: Vec<&str> = lines
+        .map(without_time)
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let words = match said.iter().position(|line| line.starts_with("error")) {
+        Some(first) => said[first..].iter().copied().take(most).collect(),
+        None if said.is_empty() => stderr
+            .lines()
+            .rfind(|line| line.starts_with("ERROR: "))
+            .into_iter()
+            .collect(),
+        // The last line is the likeliest to tell.
+        None => {
+            let last = &said[said.len().saturating_sub(most)..];
+            let head = last.last().copied();
+            head.into_iter()
+                .chain(last[..last.len() - 1].iter().copied())
+                .collect::<Vec<_>>()
+        }
+    };
+    words.join("\n")
+}
+
+/// `12.34 error: ...` without its seconds.
+fn without_time(line: &str) -> &str {
+    match line.split_once(' ') {
+        Some((time, rest)) if time.contains('.') && time.parse::<f64>().is_ok() => rest,
+        _ => line,
+    }
+}
+
 /// Whether a failed bake failed in what it was to build: of a single target no name is told.
 pub fn failed_to_solve(stderr: &str) -> bool {
     let last = stderr.lines().rev().find(|line| line.starts_with("ERROR: "));
@@ -153,6 +201,35 @@ mod tests {
             "#9 ERROR: process did not complete\nERROR: target frontend: failed to solve: exit code: 101\n";
         assert_eq!(failed_target(stderr), Some("frontend"));
         assert_eq!(failed_target("ERROR: failed to connect"), None);
+    }
+
+    #[test]
+    fn of_a_joint_build_the_step_names_the_target() {
+        let stderr = "#9 ERROR: exit code: 101\n------\n > [frontend 2/2] RUN x:\n0.1 a\n------\nERROR: failed to solve: exit code: 101\n";
+        assert_eq!(failed_step(stderr), Some("frontend"));
+        assert_eq!(
+            failed_step(" > [frontend internal] load metadata for docker.io/x:\n"),
+            None
+        );
+        assert_eq!(failed_step("ERROR: failed to connect\n"), None);
+    }
+
+    #[test]
+    fn a_step_that_failed_is_quoted_from_its_first_error_on() {
+        let excerpt = "------\nDockerfile.a:12\n--------------------\n  12 | >>> RUN cargo build\n--------------------\n\
+                       ERROR: target a: failed to solve: exit code: 101\n";
+        let compiled = format!(
+            "#9 0.3 error: elsewhere\n------\n > [a build 3/4] RUN cargo build:\n0.401    Compiling a v0.1.0\n\
+             12.30 error[E0425]: cannot find value `x`\n12.30  --> services/a/src/main.rs:3:5\n12.31 \n12.4 error: could not compile\n{excerpt}"
+        );
+        assert_eq!(
+            said_by_failed_step(&compiled, 9),
+            "error[E0425]: cannot find value `x`\n --> services/a/src/main.rs:3:5\nerror: could not compile"
+        );
+        let shell = format!("------\n > [a 2/2] RUN x:\n0.1 begins\n0.2 sh: x: not found\n{excerpt}");
+        assert_eq!(said_by_failed_step(&shell, 9), "sh: x: not found\nbegins");
+        let silent = "ERROR: failed to solve: the Dockerfile cannot be empty\n";
+        assert_eq!(said_by_failed_step(silent, 9), silent.trim_end());
     }
 
     #[test]

@@ -229,6 +229,32 @@ fn a_form_that_cannot_be_written_is_one_error_and_the_others_are_there() {
 }
 
 #[test]
+fn a_run_whose_report_cannot_be_written_says_3_everywhere() {
+    let checkout = one("forms-full");
+    let child = booting(&checkout);
+    std::fs::create_dir(checkout.path("reports/latest/report.md")).unwrap();
+    let said = ended(child.wait_with_output().unwrap());
+    assert_eq!(said.code, Some(3), "{}", said.said());
+    one_error(&said);
+    assert!(said.stdout.contains("1 passed; exit 3 after "), "{}", said.stdout);
+    let report = checkout.report();
+    assert_eq!(report["exit_code"], 3);
+    assert!(
+        report["error"]
+            .as_str()
+            .unwrap()
+            .contains("cannot write report.md"),
+        "{report}"
+    );
+    let events = text(&checkout, "events.jsonl");
+    let last: Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["event"], &last["exit_code"]),
+        (&"run-ended".into(), &3.into())
+    );
+}
+
+#[test]
 fn a_run_that_was_killed_is_told_from_one_that_goes_on() {
     let checkout = never_live("forms-kill");
     let mut child = booting(&checkout);

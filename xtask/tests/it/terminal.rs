@@ -1,6 +1,7 @@
 //! What a run says, and to whom: a program, a log, GitHub, a terminal; and that every error has its remedy.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -119,11 +120,15 @@ fn quiet_says_what_is_not_well_and_the_last_line() {
         "{}",
         bad.stdout
     );
+    let [bundle, last] = lines[lines.len() - 2..] else {
+        panic!("{}", bad.stdout)
+    };
     assert!(
-        lines.last().unwrap().contains("1 violated; exit 1 after "),
+        bundle.starts_with("failure bundle: reports/") && bundle.ends_with("/bundle/INDEX.md"),
         "{}",
         bad.stdout
     );
+    assert!(last.contains("1 violated; exit 1 after "), "{}", bad.stdout);
 }
 
 #[test]
@@ -133,7 +138,7 @@ fn verbose_names_steps_and_programs_with_their_times() {
     assert!(said.stdout.contains("] planning ended after "), "{}", said.stdout);
     assert!(said.stdout.contains("] $ cargo metadata "), "{}", said.stdout);
     assert!(
-        said.stdout.contains("] # cargo: exit status: 0 after "),
+        said.stdout.contains("] # cargo metadata --format-version"),
         "{}",
         said.stdout
     );
@@ -217,15 +222,20 @@ fn on_a_terminal(checkout: &Checkout, words: &str, variables: &[(&str, &str)]) -
 #[test]
 fn a_terminal_gets_a_table_that_stands() {
     let checkout = rooted("term-live");
+    // There will be a note after the table's end.
+    checkout.write("reports/history.jsonl/no-file", "");
     let Some(said) = on_a_terminal(&checkout, "lint", &[]) else {
         println!("there is no `script` here: no terminal can be had");
         return;
     };
     assert!(said.contains("image      lint"), "{said:?}");
+    assert!(said.contains("A\u{1b}[J"), "drawn in place: {said:?}");
+    let (_, since) = said.rsplit_once("image      lint").unwrap();
     assert!(
-        said.contains("\u{1b}[A\u{1b}[J") || said.contains("A\u{1b}[J"),
-        "drawn in place: {said:?}"
+        since.contains("history.jsonl") && since.contains("failure bundle: "),
+        "{said:?}"
     );
+    assert!(!since.contains("\u{1b}[J"), "the last table stands: {said:?}");
     assert!(
         said.contains("\u{1b}[1m\u{1b}[31mviolated") || said.contains("\u{1b}[31m\u{1b}[1mviolated"),
         "{said:?}"
@@ -242,6 +252,134 @@ fn a_terminal_gets_a_table_that_stands() {
     }
 }
 
+/// Interrupted, it must not go on without the lock: it would take away what the other one works on.
+#[test]
+fn a_set_up_that_waits_for_another_is_interrupted_and_touches_nothing() {
+    let checkout = one("term-waits");
+    assert_eq!(checkout.run(&["lint"]).code, Some(0));
+    let earlier = std::fs::read_link(checkout.path("reports/latest")).unwrap();
+    checkout.write("state/horme/setup.lock", "");
+    checkout.write("target/horme/debian-other.tar", "half");
+    let lock = std::fs::File::open(checkout.path("state/horme/setup.lock")).unwrap();
+    lock.lock().unwrap();
+    let child = checkout.command(&["setup"]).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let waits = || {
+        let events = std::fs::read_to_string(checkout.path("reports/latest/events.jsonl"));
+        events.is_ok_and(|events| events.contains("waiting for it"))
+    };
+    while !waits() {
+        assert!(Instant::now() < deadline, "it never waited");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let said = ended(child.wait_with_output().unwrap());
+    assert_eq!(said.code, Some(130), "{}", said.said());
+    assert!(
+        said.stdout.contains("not all is there; exit 130 after "),
+        "{}",
+        said.said()
+    );
+    assert!(checkout.path("target/horme/debian-other.tar").is_file());
+    let report = checkout.run(&["report"]);
+    assert_eq!(report.code, Some(3), "{}", report.said());
+    assert!(
+        report
+            .stderr
+            .contains("(setup) ended with 130; it judges nothing"),
+        "{}",
+        report.said()
+    );
+    let newest = format!("cargo xtask report {}", earlier.display());
+    assert!(report.stderr.contains(&newest), "{}", report.said());
+}
+
+#[test]
+fn a_refused_variable_is_named() {
+    let checkout = one("term-variable");
+    for value in ["", "xml"] {
+        let said = with(&checkout, &["lint"], &[("HORME_FORMAT", value)]);
+        assert_eq!(said.code, Some(2), "{}", said.said());
+        assert!(
+            said.stderr.contains("\nhint: it comes from HORME_FORMAT"),
+            "{}",
+            said.stderr
+        );
+    }
+    let said = with(&checkout, &["lint", "--format=xml"], &[("HORME_FORMAT", "json")]);
+    assert!(!said.stderr.contains("HORME_FORMAT"), "{}", said.stderr);
+}
+
+#[test]
+fn a_joint_build_that_fails_is_the_fault_of_the_image_that_failed() {
+    let checkout = Checkout::new(vec![Fixture::new("term-fails"), Fixture::new("term-stands")]);
+    let dockerfile = std::fs::read_to_string(checkout.path("docker/Dockerfile.term-fails")).unwrap();
+    checkout.write(
+        "docker/Dockerfile.term-fails",
+        &format!("{dockerfile}RUN [\"/nowhere\"]\n"),
+    );
+    let said = checkout.run(&["build"]);
+    assert_eq!(said.code, Some(1), "{}", said.said());
+    let lines: Vec<&str> = said.stdout.lines().collect();
+    let head = lines
+        .iter()
+        .find(|line| line.starts_with("term-fails build violated: "));
+    assert!(
+        head.is_some_and(|line| line.contains("/nowhere")),
+        "{}",
+        said.said()
+    );
+    let other = "term-stands build undecided: the joint build failed in term-fails";
+    assert!(lines.contains(&other), "{}", said.said());
+    assert!(!said.stdout.contains("| ------"), "{}", said.said());
+}
+
+/// Ctrl-C while the tests run: told, swept and ended as by an interruption.
+#[test]
+fn tests_that_are_interrupted_end_with_130() {
+    let checkout = one("term-tests");
+    checkout.write(
+        "services/term-tests/build.rs",
+        "fn main() { std::thread::sleep(std::time::Duration::from_secs(60)) }\n",
+    );
+    let child = checkout.command(&["test"]).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let log = checkout.path("reports/latest/logs/test.log");
+    while !std::fs::read_to_string(&log).is_ok_and(|log| log.contains("Compiling term-tests")) {
+        assert!(Instant::now() < deadline, "cargo never began");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let said = ended(child.wait_with_output().unwrap());
+    assert_eq!(said.code, Some(130), "{}", said.said());
+    assert!(
+        said.stdout.ends_with("0 passed, 0 failed, 0 skipped\n"),
+        "{}",
+        said.said()
+    );
+    assert!(!said.stderr.contains("error: "), "{}", said.stderr);
+    let told = std::fs::read_to_string(checkout.path("reports/latest/events.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["event"], &last["exit_code"]),
+        (&"run-ended".into(), &130.into())
+    );
+}
+
 #[test]
 fn every_wrong_usage_says_what_is_wrong_and_what_to_do() {
     let checkout = one("term-usage");
@@ -256,7 +394,7 @@ fn every_wrong_usage_says_what_is_wrong_and_what_to_do() {
         (&["new", "Bad Name"], 2),
         (&["faults", "--fault", "tired"], 2),
         (&["man", "/proc/nowhere"], 2),
-        (&["report", "20260101-000000-none"], 3),
+        (&["report", "20260101-000000-none"], 2),
         (&["completions", "basic"], 2),
     ];
     for (words, code) in wrong {

@@ -137,6 +137,29 @@ fn where_the_words_name_a_line_no_log_is_shown() {
 }
 
 #[test]
+fn a_build_that_failed_is_told_by_its_own_words_and_not_by_the_end_of_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("logs")).unwrap();
+    std::fs::write(
+        folder.path().join("logs/build.log"),
+        "an excerpt of the Dockerfile\n",
+    )
+    .unwrap();
+    let said =
+        "error[E0425]: cannot find value `x`\n --> services/a/src/main.rs:3:5\nerror: could not compile";
+    let check = Check::violated("build", said, "see logs/build.log");
+    let mut report = sample();
+    report.records = vec![Record::from_checks("a", Gate::Build, vec![check], "")];
+    report.records[0].log = Some("logs/build.log".into());
+    insta::assert_snapshot!(told(&report, Some(folder.path()), None), @r"
+    a build violated: error[E0425]: cannot find value `x`
+      hint: see logs/build.log
+      |  --> services/a/src/main.rs:3:5
+      | error: could not compile
+    ");
+}
+
+#[test]
 fn a_log_that_is_not_there_is_left_out() {
     assert!(tail(Path::new("/nowhere.log")).is_empty());
 }
@@ -150,6 +173,12 @@ fn an_annotation_says_which_images_and_where() {
         old("a"),
         old("b"),
     ];
+    report.records.push(Record::undecided(
+        "c",
+        Gate::Boot,
+        "the engine is gone",
+        "start it",
+    ));
     report.error = Some("error: interrupted".into());
     let lines: Vec<String> = report
         .annotations(&Sources::default())
@@ -158,6 +187,7 @@ fn an_annotation_says_which_images_and_where() {
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
     ::error file=docker/Dockerfile.frontend,line=42,title=lint violated%3A frontend::root user: docker/Dockerfile.frontend:42: USER root%0Ahint: mend it
+    ::error title=boot undecided%3A c::the engine is gone%0Ahint: start it
     ::warning title=scan undecided%3A a%2C b::vulnerabilities: the database is 92 days old%0Ahint: bring a newer one
     ::error title=ci ended early::error: interrupted
     ");
