@@ -61,7 +61,7 @@ fn head(report: &Report) -> Markup {
             meta charset="utf-8";
             meta name="viewport" content="width=device-width, initial-scale=1";
             meta name="referrer" content="no-referrer";
-            title { (verdict::word(report)) ": " (report.command) " " (report.run_id) }
+            title { (report.word()) ": " (report.command) " " (report.run_id) }
             @for style in STYLES.iter().chain(&boots::STYLES) { style { (PreEscaped(*style)) } }
         }
     }

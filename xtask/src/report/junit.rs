@@ -178,11 +178,7 @@ fn early_end(report: &Report) -> Option<Suite> {
         None if interrupted => "the run was interrupted".to_owned(),
         None => return None,
     };
-    let word = match report.exit_code {
-        2 => "usage",
-        _ if interrupted => "interrupted",
-        _ => "undecided",
-    };
+    let word = report.early_word();
     let first = error.lines().next().unwrap_or_default().to_owned();
     let case = Case {
         name: report.command.clone(),

@@ -67,7 +67,9 @@ fn evidence(report: &Report, files: Files) -> Vec<Block> {
     blocks.extend(figures::boots(report));
     let pairs = report.pairs();
     if !pairs.is_empty() {
-        blocks.push(Block::folded("Who reaches whom", &matrix::markdown(&pairs)));
+        let picture = (files == Files::Beside).then_some("[network.svg](network.svg)");
+        let text = matrix::markdown(&pairs, picture);
+        blocks.push(Block::folded("Who reaches whom", &text));
     }
     blocks.extend(evidence::benchmark(report));
     blocks.extend(evidence::checks(report));

@@ -11,6 +11,7 @@ mod markdown;
 mod past;
 mod sarif;
 mod todo;
+mod word;
 mod words;
 
 use std::io::Write;
@@ -31,7 +32,7 @@ use crate::gate::network::matrix::{self, Pair};
 use crate::history::Entry;
 use crate::plan::Plan;
 use crate::terminal;
-use crate::verdict::{Gate, Record};
+use crate::verdict::{Gate, Origin, Record};
 
 pub use ending::{show, told};
 pub use html::render as html;
@@ -85,6 +86,9 @@ pub struct Report {
     /// Logs and other files of the run, relative to its folder.
     #[serde(default)]
     pub files: Vec<String>,
+    /// Earlier runs that verdicts were reused from and whose report lies beside this one's.
+    #[serde(default)]
+    pub earlier: Vec<String>,
     /// The folder with all that is needed to understand elsewhere what failed, relative to the run's.
     #[serde(default)]
     pub bundle: Option<String>,
@@ -125,6 +129,7 @@ impl Report {
         let mut services: Vec<String> = records.iter().map(|record| record.service.clone()).collect();
         services.sort();
         services.dedup();
+        let earlier = earlier(&context.run_dir, &records);
         let digests = records.iter().filter(|record| record.gate == Gate::Build);
         let digests = digests.filter_map(|record| Some((record.service.clone(), record.digest.clone()?)));
         Report {
@@ -154,6 +159,7 @@ impl Report {
                 .map(str::to_owned),
             timeline: context.board.timeline(),
             files: files(&context.run_dir),
+            earlier,
             bundle: None,
         }
     }
@@ -262,6 +268,26 @@ fn repository() -> Option<String> {
             .all(|byte| byte.is_ascii_graphic() && !b"<>\"\\^`{|}".contains(&byte))
     };
     (server.starts_with("https://") && plain(&server) && plain(&name)).then(|| format!("{server}/{name}"))
+}
+
+/// The runs that verdicts were reused from, where their report is kept: one may be swept, or have run elsewhere.
+fn earlier(run_dir: &Path, records: &[Record]) -> Vec<String> {
+    let mut runs: Vec<&str> = records
+        .iter()
+        .filter_map(|record| match &record.origin {
+            Origin::Reused { run_id, .. } => Some(run_id.as_str()),
+            Origin::Fresh => None,
+        })
+        .collect();
+    runs.sort_unstable();
+    runs.dedup();
+    let is_name = |id: &str| {
+        id.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let is_kept = |id: &str| run_dir.with_file_name(id).join("report.html").is_file();
+    let kept = runs.into_iter().filter(|id| is_name(id) && is_kept(id));
+    kept.map(str::to_owned).collect()
 }
 
 /// Every file in a run's folder, sorted, relative to it.
@@ -373,6 +399,7 @@ pub(crate) mod tests {
             host: Some("builder".into()),
             timeline: Vec::new(),
             files: vec!["logs/build.log".into()],
+            earlier: Vec::new(),
             bundle: None,
         }
     }
@@ -403,6 +430,32 @@ pub(crate) mod tests {
         let mut wrong = report;
         wrong["records"][0]["outcome"] = "fine".into();
         assert!(!schema.is_valid(&wrong));
+    }
+
+    #[test]
+    fn an_earlier_run_is_named_where_its_report_is_kept() {
+        let reports = tempfile::tempdir().unwrap();
+        std::fs::create_dir(reports.path().join("kept-1")).unwrap();
+        std::fs::write(reports.path().join("kept-1/report.html"), "").unwrap();
+        let mut report = sample();
+        for (record, run_id) in report
+            .records
+            .iter_mut()
+            .zip(["kept-1", "swept-2", "kept-1", "../x"])
+        {
+            record.origin = Origin::Reused {
+                run_id: run_id.into(),
+                age_s: 1,
+            };
+        }
+        report.earlier = earlier(&reports.path().join("now-3"), &report.records);
+        assert_eq!(report.earlier, ["kept-1"]);
+        let page = html::render(&report, &[]);
+        assert!(page.contains("href=\"../kept-1/report.html\""), "{page}");
+        assert!(
+            page.contains("swept-2") && !page.contains("href=\"../swept-2"),
+            "{page}"
+        );
     }
 
     #[test]

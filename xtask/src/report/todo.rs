@@ -1,5 +1,7 @@
 //! What to do next: everything that is not well, each thing once, however many images and gates it concerns.
 
+use serde_json::Value;
+
 use super::Report;
 use crate::verdict::{Check, Gate, Outcome, Record};
 
@@ -13,7 +15,7 @@ pub struct Todo<'r> {
     pub hint: Option<&'r str>,
     /// Policy lets this run end with 0 all the same.
     pub tolerated: bool,
-    /// The verdicts that say so, in the order of the report.
+    /// The verdicts that say so, by gate and image.
     pub records: Vec<&'r Record>,
 }
 
@@ -84,7 +86,7 @@ fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 /// Everything that is not well: what is violated first, then what is undecided, last what policy lets pass.
 pub fn all(report: &Report) -> Vec<Todo<'_>> {
     let mut todos: Vec<Todo> = Vec::new();
-    for record in &report.records {
+    for record in in_order(report) {
         for todo in of_record(record, report.strict) {
             match todos.iter_mut().find(|known| known.is_as(&todo)) {
                 Some(known) => known.records.push(record),
@@ -94,6 +96,25 @@ pub fn all(report: &Report) -> Vec<Todo<'_>> {
     }
     todos.sort_by_key(|todo| (todo.outcome != Outcome::Violated, todo.tolerated));
     todos
+}
+
+/// The verdicts by gate and image: a report has them as they ended, which is another order in each run.
+pub fn in_order(report: &Report) -> Vec<&Record> {
+    let mut records: Vec<&Record> = report.records.iter().collect();
+    records.sort_by_key(|record| (record.gate, &record.service));
+    records
+}
+
+/// What mends a finding that fails a gate, where the check that fails by it is about this very one.
+pub fn remedy<'r>(record: &'r Record, finding: &Value) -> Option<&'r str> {
+    let word = |key: &str| finding[key].as_str().filter(|word| !word.is_empty());
+    let (id, package) = (word("id")?, word("package")?);
+    let is_its_own = |check: &&Check| {
+        let names = |word: &str| check.detail.contains(word);
+        check.outcome == Outcome::Violated && names(id) && names(package)
+    };
+    let check = record.checks.iter().find(is_its_own)?;
+    check.hint.as_deref().filter(|_| finding["became"] == "fails")
 }
 
 fn of_record(record: &Record, strict: bool) -> Vec<Todo<'_>> {

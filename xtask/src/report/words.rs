@@ -54,6 +54,15 @@ pub fn cut(text: &str, limit: usize) -> String {
     }
 }
 
+/// The same, cut between words where there is a place for it.
+pub fn cut_at_word(text: &str, limit: usize) -> String {
+    let short = cut(text, limit);
+    match short.strip_suffix('…').and_then(|words| words.rsplit_once(' ')) {
+        Some((words, _)) if short != text => format!("{words} …"),
+        _ => short,
+    }
+}
+
 /// `a, b and 7 more`.
 pub fn listed(names: &[&str], limit: usize) -> String {
     match names.len().checked_sub(limit) {
@@ -73,6 +82,15 @@ pub fn counted(count: usize, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_is_cut_between_words() {
+        let cut = |limit| cut_at_word("the database is old", limit);
+        assert_eq!(
+            [cut(19), cut(15), cut(2)],
+            ["the database is old", "the database …", "t…"]
+        );
+    }
 
     #[test]
     fn what_an_eye_would_not_see_is_written_as_its_number() {

@@ -112,8 +112,9 @@ fn names(pairs: &[Pair]) -> (Vec<&str>, Vec<&str>) {
     (rows.into_iter().collect(), columns.into_iter().collect())
 }
 
-/// As a Markdown table with its legend; rows are from, columns are to.
-pub fn markdown(pairs: &[Pair]) -> String {
+/// As a Markdown table with its legend; rows are from, columns are to. `picture` leads to the same as a picture, where
+/// there is a way to it.
+pub fn markdown(pairs: &[Pair], picture: Option<&str>) -> String {
     let (rows, columns) = names(pairs);
     let heads: Vec<String> = columns.iter().map(|column| report::escape(column)).collect();
     let mut text = format!("| from \\ to | {} |\n", heads.join(" | "));
@@ -126,10 +127,12 @@ pub fn markdown(pairs: &[Pair]) -> String {
         let _ = writeln!(text, "| {} | {} |", report::escape(row), cells.join(" | "));
     }
     let legend = Way::ALL.map(|way| format!("{} {}", way.sign(), way.words()));
+    let picture = picture.map(|picture| format!(" The same as a picture: {picture}."));
     let _ = writeln!(
         text,
-        "\n{}, blank {NOT_ASKED}. The same as a picture: `network.svg`.",
-        legend.join(", ")
+        "\n{}, blank {NOT_ASKED}.{}",
+        legend.join(", "),
+        picture.unwrap_or_default()
     );
     text
 }
@@ -157,13 +160,13 @@ mod tests {
 
     #[test]
     fn every_kind_of_pair_has_its_sign() {
-        insta::assert_snapshot!(markdown(&pairs()), @r"
+        insta::assert_snapshot!(markdown(&pairs(), Some("here")), @r"
         | from \ to | a | b | c |
         | --- | :-: | :-: | :-: |
         | a |   | ● | ✗ |
         | b | ▲ |   | – |
 
-        ● declared and open, – refused, ✗ declared, but closed, ▲ open, but undeclared, blank not asked. The same as a picture: `network.svg`.
+        ● declared and open, – refused, ✗ declared, but closed, ▲ open, but undeclared, blank not asked. The same as a picture: here.
         ");
     }
 }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::words::{anchor, bad, badge, file, lasted, section as framed};
+use super::words::{anchor, bad, badge, file, lasted, run, section as framed};
 use crate::report::Report;
 use crate::report::words::counted;
 use crate::verdict::{Check, Origin, Record, age};
@@ -32,7 +32,7 @@ fn of_record(report: &Report, record: &Record) -> Markup {
                 span class="soft" { (record.reason.lines().next().unwrap_or_default()) }
             }
             div id=(anchor(report, record)) {
-                (facts(record))
+                (facts(report, record))
                 (checks(&open))
                 @if open.is_empty() { (checks(&fine)) }
                 @else if !fine.is_empty() {
@@ -43,14 +43,14 @@ fn of_record(report: &Report, record: &Record) -> Markup {
     }
 }
 
-fn facts(record: &Record) -> Markup {
+fn facts(report: &Report, record: &Record) -> Markup {
     html! {
         ul class="inline soft" {
             @match &record.origin {
                 Origin::Fresh if record.took_ms > 0 => { li { "looked at in " (lasted(record.took_ms)) } }
                 Origin::Fresh => {}
                 Origin::Reused { run_id, age_s } => {
-                    li { "reused: found " (age(*age_s)) " before by run " (run_id) }
+                    li { "reused: found " (age(*age_s)) " before by run " (run(report, run_id)) }
                 }
             }
             @if let Some(digest) = &record.digest { li { "image " code { (digest) } } }

@@ -16,12 +16,15 @@ pub(super) fn section(report: &Report) -> Markup {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         folders.entry(folder).or_default().push(name);
     }
+    // Written beside this page, where there is anything to draw.
+    let pictured = !report.pairs().is_empty();
     let body = html! {
         p { "This report in other forms: "
             @for (place, form) in FORMS.iter().enumerate() {
                 @if place > 0 { ", " }
                 (file(form, form))
             }
+            @if pictured { ", " (file("network.svg", "network.svg")) }
             "."
         }
         @for (folder, names) in &folders {

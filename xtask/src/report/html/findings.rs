@@ -1,10 +1,13 @@
 //! What scans found, each finding once for all images that have it: where it comes from, since when, and what helps.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::words::{Card, badge, cards, images, outside, section as framed};
 use crate::report::Report;
+use crate::report::todo::remedy;
 use crate::report::words::counted;
 use crate::verdict::{Gate, Outcome, Record};
 
@@ -13,7 +16,7 @@ const COLUMNS: [&str; 7] = [
     "policy",
     "images",
     "in",
-    "without it",
+    "fixed in",
     "comes from",
     "since",
 ];
@@ -85,6 +88,8 @@ fn looked_with(scans: &[&Record]) -> Markup {
         .iter()
         .filter(|record| record.outcome == Outcome::Undecided)
         .count();
+    // A scan that had no image to look at has no figures.
+    let looked = count("crates_seen").max(count("findings"));
     let mut databases: Vec<&str> = scans
         .iter()
         .filter_map(|record| record.figures.get("database_updated_at")?.as_str())
@@ -97,7 +102,9 @@ fn looked_with(scans: &[&Record]) -> Markup {
                 0 => { "No scan lists a finding" }
                 some => { (counted(some, "image")) " with findings" }
             }
-            " (" (counted(scans.len(), "image")) " scanned"
+            " ("
+            @if looked < scans.len() { (looked) " of " }
+            (counted(scans.len(), "image")) " scanned"
             @for database in databases { ", database of " (database.split('T').next().unwrap_or_default()) }
             ")."
             @if undecided > 0 {
@@ -128,7 +135,10 @@ fn row(report: &Report, one: &Found) -> Card {
         policy,
         images(report, &records),
         html! { (format!("{} {}", word("package"), word("version")).trim()) },
-        html! { (either(word("fixed"), word("status"))) },
+        html! {
+            (either(word("fixed"), word("status")))
+            @for remedy in remedies(one) { span class="reason" { "remedy: " (remedy) } }
+        },
         origin(one),
         since,
     ];
@@ -137,6 +147,14 @@ fn row(report: &Report, one: &Found) -> Card {
         head,
         cells,
     }
+}
+
+/// What mends it, where a check is about this very finding.
+fn remedies<'r>(one: &Found<'r>) -> BTreeSet<&'r str> {
+    let images = one.images.iter();
+    images
+        .filter_map(|(record, found)| remedy(record, found))
+        .collect()
 }
 
 /// The origin of a finding and the paths that lead to it; a file's origin names its path already.
@@ -212,10 +230,24 @@ mod tests {
     }
 
     #[test]
+    fn what_fails_has_the_remedy_of_the_check_that_names_it() {
+        let check = Check::violated("vulnerabilities", "CVE-1 in smallvec 0.6.13", "cargo update");
+        let findings = json!([
+            found("CVE-1", "HIGH", "fails", ""),
+            found("CVE-3", "HIGH", "fails", "")
+        ]);
+        let mut report = sample();
+        report.records =
+            vec![Record::from_checks("a", Gate::Scan, vec![check], "").figure("findings", findings)];
+        let page = section(&report).into_string();
+        assert_eq!(page.matches("remedy: cargo update").count(), 1, "{page}");
+    }
+
+    #[test]
     fn nothing_found_by_an_undecided_scan_is_no_all_clear() {
         let page = section(&sample()).into_string();
         assert!(
-            page.contains("No scan lists a finding") && page.contains("no all-clear"),
+            page.contains("No scan lists a finding (0 of 1 image scanned)") && page.contains("no all-clear"),
             "{page}"
         );
     }

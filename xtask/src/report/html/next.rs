@@ -9,6 +9,8 @@ use crate::report::todo::{self, Todo};
 use crate::report::words::counted;
 use crate::verdict::{Origin, Outcome, Record, age};
 
+const AGAIN: &str = "Run it again: what has no verdict below was not judged.";
+
 /// One thing to do: the same check with the same remedy, whatever it saw of each image.
 struct Step<'r> {
     todos: Vec<Todo<'r>>,
@@ -47,6 +49,7 @@ pub(super) fn section(report: &Report) -> Markup {
                 @for step in &steps { li { (told(report, step)) } }
             }
         }
+        @if !steps.is_empty() && report.error.is_none() && interrupted(report) { p { (AGAIN) } }
         @if let Some(bundle) = &report.bundle {
             p { "All that is needed to understand it elsewhere: " (file(&format!("{bundle}/INDEX.md"), &format!("{bundle}/INDEX.md"))) }
         }
@@ -104,26 +107,23 @@ fn remedy(hint: &str) -> Markup {
 
 /// What ended the run, with the remedies that came with it.
 fn early_end(report: &Report, error: &str) -> Markup {
-    let violated = |record: &Record| record.outcome == Outcome::Violated;
-    let word = match report.exit_code {
-        130 | 143 => "interrupted",
-        2 => "wrong usage",
-        1 if !report.records.iter().any(violated) => "violated",
-        _ => "undecided",
-    };
     let hints: Vec<&str> = error
         .lines()
         .filter_map(|line| line.strip_prefix("hint: "))
         .collect();
     let said: Vec<&str> = error.lines().filter(|line| !line.starts_with("hint: ")).collect();
     html! {
-        p class="what" { (badge(word)) " " strong { "The run ended early" } " — what has no verdict below was not judged" }
+        p class="what" { (badge(report.early_word())) " " strong { "The run ended early" } " — what has no verdict below was not judged" }
         p class="detail lines" { (said.join("\n")) }
         @for hint in hints { (remedy(hint)) }
         @for log in report.files.iter().filter(|file| error.contains(file.as_str())) {
             p { "Log: " (file(log, log)) }
         }
     }
+}
+
+fn interrupted(report: &Report) -> bool {
+    report.word() == "interrupted"
 }
 
 fn nothing(report: &Report) -> Markup {
@@ -139,7 +139,7 @@ fn nothing(report: &Report) -> Markup {
     html! {
         p {
             @match report.exit_code {
-                130 | 143 => { "Run it again: what has no verdict below was not judged." }
+                _ if interrupted(report) => { (AGAIN) }
                 _ if judged => { "Nothing: every verdict that was asked for passed." }
                 _ => { "Nothing was judged, so nothing is known." }
             }
@@ -214,6 +214,10 @@ mod tests {
             page.contains("Run it again") && !page.contains("every verdict"),
             "{page}"
         );
+        let check = Check::undecided("vulnerabilities", "old", "newer").tolerated();
+        let open = vec![Record::from_checks("a", Gate::Scan, vec![check], "")];
+        report.records = open;
+        assert!(section(&report).into_string().contains("Run it again"));
         (report.exit_code, report.records) = (0, Vec::new());
         assert!(section(&report).into_string().contains("Nothing was judged"));
     }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::verdict::reused;
-use super::words::{images, section as framed, table};
+use super::words::{images, run, section as framed, table};
 use crate::report::Report;
 use crate::verdict::{Gate, Origin, Record, age};
 
@@ -15,7 +15,7 @@ pub(super) fn section(report: &Report) -> Markup {
     let rows = html! {
         @for (run_id, gate, records) in &groups {
             tr {
-                th scope="row" { (run_id) }
+                th scope="row" { (run(report, run_id)) }
                 td { (ages(records)) }
                 td { (gate.name()) }
                 td { (images(report, records)) }
@@ -26,6 +26,7 @@ pub(super) fn section(report: &Report) -> Markup {
         @if groups.is_empty() { p { "Nothing: every verdict was found by this run." } }
         @else {
             p { "An earlier run found these for the same digest, settings, files and tools; this one did not look again. "
+                "A run whose page was still beside this one, with its logs, is linked. "
                 code { "--fresh" } " looks at everything anew." }
             (table("reused", "Verdicts of earlier runs", &["found by run", "ago", "gate", "images"], rows))
         }

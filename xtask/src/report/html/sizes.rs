@@ -89,10 +89,10 @@ pub(super) fn section(report: &Report) -> Markup {
         .filter(|record| Image::of(record).is_none())
         .collect();
     let body = html! {
-        (summary(&images))
-        @for record in unmeasured {
+        @for record in &unmeasured {
             p class="pic-unsure" { "? " (record.service) " was not measured: " (record.reason) }
         }
+        (summary(&images, unmeasured.len()))
         @if !images.is_empty() {
             (picture(&images))
             (numbers(&images))
@@ -103,7 +103,7 @@ pub(super) fn section(report: &Report) -> Markup {
 }
 
 /// What the picture shows, in a sentence; what is over its budget first.
-fn summary(images: &[Image<'_>]) -> Markup {
+fn summary(images: &[Image<'_>], unmeasured: usize) -> Markup {
     let over: Vec<&Image<'_>> = images
         .iter()
         .filter(|image| image.over_bytes().is_some())
@@ -124,7 +124,12 @@ fn summary(images: &[Image<'_>]) -> Markup {
             }
         } @else if count > 0 {
             p {
-                @if count == 1 { "The image is" } @else { "All " (count) " images are" }
+                @match (count, unmeasured) {
+                    (1, 0) => { "The image is" }
+                    (_, 0) => { "All " (count) " images are" }
+                    (1, _) => { "1 of " (count + unmeasured) " images was measured and is" }
+                    _ => { (count) " of " (count + unmeasured) " images were measured and are" }
+                }
                 " within budget, "
                 (mb(images.iter().map(|image| image.anatomy.unpacked_bytes).sum())) " unpacked and "
                 (mb(images.iter().map(|image| image.anatomy.compressed_bytes).sum())) " compressed"
@@ -335,6 +340,21 @@ mod tests {
             page.contains("The image is within budget, 1.41 MB unpacked and 0.50 MB compressed."),
             "{page}"
         );
+    }
+
+    #[test]
+    fn not_all_are_within_budget_where_one_was_not_measured() {
+        let mut report = report(&[("small", 0), ("other", 0)], None);
+        report.records.push(Record::undecided(
+            "c",
+            Gate::Budget,
+            "the engine is gone",
+            "start it",
+        ));
+        let page = section(&report).into_string();
+        let told = page.find("2 of 3 images were measured and are within budget");
+        assert!(told.is_some() && page.find("c was not measured") < told, "{page}");
+        assert!(!page.contains("All 2"), "{page}");
     }
 
     #[test]

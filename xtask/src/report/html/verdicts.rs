@@ -4,11 +4,11 @@ use maud::{Markup, html};
 
 use super::words::{Card, anchor, badge, cards, section as framed};
 use crate::report::Report;
-use crate::report::words::cut;
+use crate::report::words::cut_at_word;
 use crate::verdict::{Origin, Record, age};
 
 /// How much of a reason is shown, in characters; all of it is in the evidence.
-const REASON: usize = 64;
+const REASON: usize = 80;
 
 pub(super) fn section(report: &Report) -> Markup {
     let gates = report.gates();
@@ -41,7 +41,7 @@ fn cell(report: &Report, record: Option<&Record>) -> Markup {
     html! {
         a class="cell" href={ "#" (anchor(report, record)) } { (badge(record.word())) }
         span class="reason" {
-            (cut(record.reason.lines().next().unwrap_or_default(), REASON))
+            (cut_at_word(record.reason.lines().next().unwrap_or_default(), REASON))
             @if let Origin::Reused { age_s, .. } = &record.origin { ", " (age(*age_s)) " ago" }
         }
     }

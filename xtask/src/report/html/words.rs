@@ -45,6 +45,14 @@ pub(super) fn file(path: &str, name: &str) -> Markup {
     html! { a href=(link(path)) { (name) } }
 }
 
+/// An earlier run, whose page and logs are a click away where they are kept.
+pub(super) fn run(report: &Report, run_id: &str) -> Markup {
+    match report.earlier.iter().any(|kept| kept == run_id) {
+        true => file(&format!("../{run_id}/report.html"), run_id),
+        false => html! { (run_id) },
+    }
+}
+
 /// A link to the world outside, where it is one to a page.
 pub(super) fn outside(url: &str, text: &str) -> Markup {
     if url.starts_with("https://") || url.starts_with("http://") {

@@ -28,7 +28,7 @@ pub(super) fn blocks(report: &Report) -> Vec<Block> {
 }
 
 fn table(listed: &[Value]) -> String {
-    let mut text = "| severity | what | in | without it | from | since | what became of it |\n".to_owned();
+    let mut text = "| severity | what | in | fixed in | from | since | what became of it |\n".to_owned();
     text.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
     for finding in listed {
         let cells = cells(finding).map(|cell| cell.trim().to_owned());

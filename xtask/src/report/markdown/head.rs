@@ -39,22 +39,10 @@ pub(super) fn blocks(report: &Report, files: Files) -> Vec<Block> {
 }
 
 fn verdict(report: &Report, files: Files) -> String {
-    let undecided = report
-        .records
-        .iter()
-        .any(|record| record.outcome == Outcome::Undecided);
-    let word = match report.exit_code {
-        0 if report.records.is_empty() => "nothing was judged",
-        0 if undecided => "passed, with something undecided",
-        0 => "passed",
-        1 => "violated",
-        2 => "refused: wrong usage or configuration",
-        130 | 143 => "interrupted",
-        _ => "undecided",
-    };
     let mut text = format!(
-        "# {}: {word}\n\n{}\n\n",
+        "# {}: {}\n\n{}\n\n",
         escape(&report.command),
+        report.word(),
         escape(&report.summary())
     );
     if let Some(bundle) = &report.bundle {
@@ -90,12 +78,16 @@ fn heading(report: &Report, todos: &[Todo]) -> String {
         }
         text.push('\n');
     }
-    match (todos, &report.error) {
-        ([], None) if !report.records.is_empty() => text + "Nothing to do.\n\n",
-        ([], _) => text,
-        ([first, ..], _) if first.tolerated => {
+    let is_well = report.exit_code == 0 && report.error.is_none();
+    let again = "Run it again: what has no verdict was not judged.\n\n";
+    match todos {
+        [] if is_well && report.is_judged() => text + "Nothing to do.\n\n",
+        [] if report.error.is_none() && !is_well => text + again,
+        [] => text,
+        [first, ..] if first.tolerated && is_well => {
             text + "## What to do\n\nNothing has to be done: policy lets this pass, `--strict` does not.\n\n"
         }
+        [first, ..] if first.tolerated => text + "## What to do\n\n" + again,
         _ => text + "## What to do\n\n",
     }
 }
@@ -256,7 +248,7 @@ mod tests {
         let text = text(&report);
         assert_eq!(text.matches("92 days old").count(), 1, "{text}");
         for words in [
-            "# ci: passed, with something undecided",
+            "# ci: passed, but for what is undecided",
             "1. **undecided** scan of 6 images: a, b, c, d, e, f<br>vulnerabilities: 92 days old",
             "   - remedy: --vuln-db DIR",
             "   - log: [scan-a.log](logs/scan-a.log), [scan-b.log](logs/scan-b.log), [scan-c.log](logs/scan-c.log) and 3 more in `logs`",
@@ -275,6 +267,25 @@ mod tests {
         assert!(text.starts_with("# ci: undecided\n"), "{text}");
         let early = "**The run ended early:** error: no engine\n\n- hint: `cargo xtask setup`\n";
         assert!(text.contains(early), "{text}");
+    }
+
+    #[test]
+    fn what_was_interrupted_is_to_be_run_again() {
+        let mut report = sample();
+        report.exit_code = 130;
+        report.records.retain(|record| record.outcome == Outcome::Passed);
+        let told = |report: &Report| {
+            let text = text(report);
+            assert!(
+                text.contains("Run it again: ") && !text.contains("Nothing "),
+                "{text}"
+            );
+        };
+        told(&report);
+        report.records.push(old_database("frontend"));
+        told(&report);
+        report.error = Some("error: cut off".to_owned());
+        told(&report);
     }
 
     #[test]

@@ -101,6 +101,47 @@ fn what_policy_lets_pass_is_no_open_result_and_each_version_is_its_own() {
 }
 
 #[test]
+fn what_fails_the_gate_is_an_error_however_mild_and_says_what_mends_it() {
+    let found = json!([{ "id": "RUSTSEC-1", "severity": "UNKNOWN", "package": "time", "version": "1.0.0",
+        "fixed": "1.0.1", "became": "fails" },
+        { "id": "RUSTSEC-2", "severity": "LOW", "package": "time", "version": "1.0.0", "became": "fails" }]);
+    let check = Check::violated(
+        "vulnerabilities",
+        "RUSTSEC-1 in time 1.0.0",
+        "cargo update -p time",
+    );
+    let mut report = sample();
+    report.records = vec![Record::from_checks("a", Gate::Scan, vec![check], "").figure("findings", found)];
+    let results = results(&report);
+    assert_eq!(results.len(), 2, "{results:?}");
+    assert!(
+        results.iter().all(|result| result["level"] == "error"),
+        "{results:?}"
+    );
+    let text = |at: usize| results[at]["message"]["text"].as_str().unwrap();
+    assert!(
+        text(0).ends_with("; fixed in 1.0.1\nhint: cargo update -p time"),
+        "{}",
+        text(0)
+    );
+    assert!(!text(1).contains("hint"), "not its remedy: {}", text(1));
+}
+
+#[test]
+fn a_result_lies_where_it_lay_in_whatever_order_the_images_were_judged() {
+    let mut report = sample();
+    let of = |service: &str| {
+        let check = Check::undecided("vulnerabilities", "old", "newer");
+        Record::from_checks(service, Gate::Scan, vec![check], "")
+    };
+    report.records = ["b", "a", "c"].map(of).to_vec();
+    let before = results(&report);
+    assert_eq!(at(&before[0]), "docker/Dockerfile.a:1");
+    report.records.reverse();
+    assert_eq!(results(&report), before);
+}
+
+#[test]
 fn the_check_that_its_findings_tell_is_not_told_twice() {
     let mut report = with_a_vulnerability();
     let check = Check::violated("vulnerabilities", "1 fails: CVE-2021-25900", "cargo update");

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::place::{Place, Sources};
 use super::{plain, rules};
 use crate::report::Report;
+use crate::report::todo;
 use crate::verdict::Record;
 
 /// One vulnerability at one place.
@@ -13,16 +14,17 @@ struct Found<'r> {
     place: Place,
     /// The image and the path that pulls it in, or the image alone.
     images: Vec<(&'r str, String)>,
+    remedy: Option<&'r str>,
 }
 
 /// The results, each with its rule.
 pub(super) fn results(report: &Report, sources: &Sources) -> Vec<(Value, Value)> {
     let mut all: Vec<Found> = Vec::new();
-    for record in &report.records {
+    for record in todo::in_order(report) {
         for finding in of_record(record) {
             let found = Found::new(record, finding, sources);
             match all.iter_mut().find(|known| known.is_as(&found)) {
-                Some(known) => known.add(found.images),
+                Some(known) => known.add(found),
                 None => all.push(found),
             }
         }
@@ -58,6 +60,7 @@ impl<'r> Found<'r> {
             finding,
             place,
             images: vec![(&record.service, path)],
+            remedy: todo::remedy(record, finding),
         }
     }
 
@@ -69,8 +72,9 @@ impl<'r> Found<'r> {
                 .all(same)
     }
 
-    fn add(&mut self, images: Vec<(&'r str, String)>) {
-        for image in images {
+    fn add(&mut self, other: Self) {
+        self.remedy = self.remedy.or(other.remedy);
+        for image in other.images {
             if !self.images.contains(&image) {
                 self.images.push(image);
             }
@@ -85,12 +89,14 @@ impl<'r> Found<'r> {
             fixed => format!("fixed in {fixed}"),
         };
         let id = rules::vulnerability_id(self.finding);
+        let remedy = self.remedy.map(|remedy| format!("\nhint: {remedy}"));
         let text = format!(
-            "{} {id} in {} {} ({}); {fixed}",
+            "{} {id} in {} {} ({}); {fixed}{}",
             word("severity"),
             word("package"),
             word("version"),
-            paths.join("; ")
+            paths.join("; "),
+            remedy.unwrap_or_default()
         );
         let mut services: Vec<&str> = self.images.iter().map(|(service, _)| *service).collect();
         services.dedup();
@@ -104,12 +110,13 @@ impl<'r> Found<'r> {
         })
     }
 
-    /// What policy reports without failing the gate is no error.
+    /// What fails the gate is an error however mild it is by itself; what policy merely reports is none.
     fn level(&self) -> &'static str {
         match (
             rules::level(word(self.finding, "severity")),
             word(self.finding, "became"),
         ) {
+            (_, "fails") => "error",
             ("error", "reported") => "warning",
             (level, _) => level,
         }
