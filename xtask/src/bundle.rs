@@ -105,6 +105,13 @@ impl<'a> Bundle<'a> {
     /// What the report's renderers wrote, and the index over all.
     fn end(mut self, report: &Report) {
         let run = &self.context.run_dir;
+        // Whoever keeps the run's folder keeps what is beside the bundle, too.
+        for path in self.context.witness.clean_folder(run) {
+            let shown = self.context.shown(&path);
+            self.context
+                .board
+                .note(&format!("{shown} could not be searched for secrets"));
+        }
         for (name, what) in [
             ("report.json", "the run's report, as data"),
             ("report.md", "the run's report"),

@@ -140,7 +140,10 @@ fn digest(report: &Report, service: &str) -> Option<String> {
 
 fn looked(report: &Report) -> BTreeMap<String, usize> {
     let mut looked = BTreeMap::new();
-    let fresh = |record: &&Record| record.origin == Origin::Fresh && record.outcome != Outcome::Skipped;
+    // A verdict of now by what an earlier run saw was no look.
+    let fresh = |record: &&Record| {
+        record.origin == Origin::Fresh && record.seen_by.is_none() && record.outcome != Outcome::Skipped
+    };
     for record in report.records.iter().filter(fresh) {
         *looked.entry(record.gate.name().to_owned()).or_default() += 1;
     }
@@ -204,6 +207,15 @@ pub(crate) mod tests {
         assert_eq!(entry.bases, "local");
         assert_eq!(entry.looked["budget"], 2);
         assert_eq!(entry.looked.get("lint"), None);
+        let origin = Origin::Reused {
+            run_id: "x".into(),
+            age_s: 1,
+        };
+        let known = Record::undecided("gateway", Gate::Faults, "the database is old", "fetch it");
+        let looks = report.records.len();
+        report.records.push(known.by_evidence_of(origin));
+        assert_eq!(Entry::of(&report).looked.get("faults"), None);
+        report.records.truncate(looks);
         let image = &entry.images["gateway"];
         assert_eq!(
             (image.unpacked_bytes, image.digest.as_deref()),

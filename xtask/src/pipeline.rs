@@ -51,8 +51,14 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     }
     let interrupted = context.interrupted();
     exit = interrupted.map_or(exit, |signal| exit.worst(signal));
+    said.records
+        .iter_mut()
+        .for_each(|record| context.witness.clean(record));
     let mut report = Report::new(context, command, said.plan.as_ref(), said.records, exit);
-    report.error = ended.as_ref().err().map(|error| crate::exit::explain(error).1);
+    report.error = ended
+        .as_ref()
+        .err()
+        .map(|error| context.witness.masked(&crate::exit::explain(error).1));
     report.environment = said.environment;
     report.machine = said.machine;
     report.notes = said.notes;

@@ -13,7 +13,7 @@ use aho_corasick::AhoCorasick;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-pub use forms::derived;
+pub use forms::{derived, logins};
 use shapes::Shapes;
 pub use shapes::{Hidden, hidden};
 
@@ -85,14 +85,33 @@ impl Redactor {
             Value::Object(fields) => {
                 let old = std::mem::take(fields);
                 for (name, mut value) in old {
-                    match &value {
-                        Value::String(text) if shapes::is_secret(&name, text) => value = MASK.into(),
-                        _ => self.json(&mut value),
+                    match &mut value {
+                        Value::Array(values) if shapes::announces_more(&name) => {
+                            values.iter_mut().for_each(|value| self.field(&name, value));
+                        }
+                        value => self.field(&name, value),
                     }
                     fields.insert(self.text(&name), value);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// A value under a name; an object's own names tell what is secret in it.
+    fn field(&self, name: &str, value: &mut Value) {
+        let is_secret = match &*value {
+            Value::String(text) => shapes::is_secret(name, text),
+            Value::Number(number) => {
+                let number = number.to_string();
+                shapes::is_secret(name, &number) && !shapes::is_count(&number)
+            }
+            _ => false,
+        };
+        if is_secret {
+            *value = MASK.into();
+        } else {
+            self.json(value);
         }
     }
 
@@ -116,6 +135,9 @@ impl Redactor {
 
     /// `NAME=value`, or any text.
     fn entry(&self, text: &str) -> String {
+        // A colour in the middle of a secret would hide it.
+        let shown = console::strip_ansi_codes(text);
+        let text = &*shown;
         match text.split_once('=') {
             Some((name, value)) if shapes::is_name(name) && shapes::is_secret(name, value) => {
                 format!("{name}={MASK}")

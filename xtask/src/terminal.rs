@@ -146,7 +146,7 @@ impl Board {
     /// Writes every event from here on into a file, too. Where that cannot be, it is left out. The file is locked
     /// for as long as the run lives: whoever finds it without a report knows whether it was killed.
     pub fn write_to(&self, path: &Path) {
-        let file = File::create(path).ok();
+        let file = File::options().create(true).append(true).open(path).ok();
         self.shared.state().file = file.inspect(|file| drop(file.try_lock()));
     }
 

@@ -159,6 +159,9 @@ pub struct Record {
     /// A few words for the table: what was measured, or the first thing that is wrong.
     pub reason: String,
     pub origin: Origin,
+    /// The earlier run that saw what this verdict of now was judged by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_by: Option<String>,
     /// The digest that was looked at, where the gate looks at an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -196,6 +199,7 @@ impl Record {
             outcome,
             reason,
             origin: Origin::Fresh,
+            seen_by: None,
             digest: None,
             checks,
             figures: serde_json::Map::new(),
@@ -249,6 +253,7 @@ impl Record {
                     .iter_mut()
                     .filter(|check| check.outcome == Outcome::Passed);
                 passed.for_each(|check| check.detail.push_str(&format!(" (found by run {run_id})")));
+                self.seen_by = Some(run_id.clone());
             }
             _ => self.origin = origin,
         }

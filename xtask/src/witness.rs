@@ -46,8 +46,18 @@ struct State {
     standing: Vec<Standing>,
     seen: BTreeMap<(Gate, String), Vec<Glimpse>>,
     scenes: BTreeMap<Gate, Scene>,
-    missed: Vec<String>,
+    missed: BTreeMap<About, Vec<String>>,
     looked: Duration,
+}
+
+/// What a look is about: a gate and a service; a stack belongs to no service.
+type About = (Gate, Option<String>);
+
+/// One look, and when it must have ended.
+#[derive(Debug)]
+struct Look {
+    about: About,
+    deadline: Deadline,
 }
 
 #[derive(Debug, Clone)]
@@ -116,17 +126,28 @@ impl Witness {
 
     /// A container is about to be taken away; `log`: what it said.
     pub async fn look(&self, engine: &Engine, container: &Container, log: &str) {
-        let Some(standing) = self
-            .standing(|standing| standing.container.id == container.id)
-            .pop()
-        else {
+        let this = |standing: &Standing| standing.container.id == container.id;
+        let found = self
+            .state()
+            .standing
+            .iter()
+            .find(|standing| this(standing))
+            .cloned();
+        let Some(standing) = found else {
             return;
         };
-        let deadline = self.begin();
-        let mut glimpse = self.glimpse(engine, &standing.name, container, deadline).await;
+        let mut glimpse = Glimpse {
+            name: standing.name.clone(),
+            ..Glimpse::default()
+        };
+        if let Some(look) = self.begin((standing.gate, Some(standing.service.clone()))) {
+            glimpse = self.glimpse(engine, &standing.name, container, &look).await;
+            self.end(&look);
+        }
         glimpse.log = Some(shortened(log.to_owned()));
-        self.end(deadline);
         self.keep(&standing, glimpse);
+        // Not before: where this look is cut off, the container still stands and is looked at in the end.
+        self.standing(this);
     }
 
     /// A verdict is in: where it is bad, what still stands is looked at; where not, all that was seen is forgotten.
@@ -134,23 +155,25 @@ impl Witness {
         let own = |standing: &Standing| standing.gate == record.gate && standing.service == record.service;
         let left = self.standing(own);
         if !is_bad(record, strict) {
-            self.state().seen.remove(&(record.gate, record.service.clone()));
+            let mut state = self.state();
+            state.seen.remove(&(record.gate, record.service.clone()));
+            state.missed.remove(&(record.gate, Some(record.service.clone())));
             return;
         }
         if left.is_empty() {
             return;
         }
-        let deadline = self.begin();
+        let Some(look) = self.begin((record.gate, Some(record.service.clone()))) else {
+            return;
+        };
         for standing in left {
             let mut glimpse = self
-                .glimpse(engine, &standing.name, &standing.container, deadline)
+                .glimpse(engine, &standing.name, &standing.container, &look)
                 .await;
-            glimpse.log = self
-                .log(engine, &standing.name, &standing.container, deadline)
-                .await;
+            glimpse.log = self.log(engine, &standing.name, &standing.container, &look).await;
             self.keep(&standing, glimpse);
         }
-        self.end(deadline);
+        self.end(&look);
     }
 
     /// The stack of a run, before it is taken down.
@@ -159,20 +182,19 @@ impl Witness {
             return;
         }
         let _under_way = context.board.step_in(gate, "keeping what is seen of the stack");
-        let (deadline, run_id) = (self.begin(), context.run_id.as_str());
+        let Some(look) = self.begin((gate, None)) else {
+            return;
+        };
+        let (look, run_id) = (&look, context.run_id.as_str());
         let listed = self
-            .ask(
-                "the stack's containers",
-                deadline,
-                engine.containers_of_run(run_id),
-            )
+            .ask("the stack's containers", look, engine.containers_of_run(run_id))
             .await;
         let members = listed
             .unwrap_or_default()
             .into_iter()
             .map(|(name, container)| async move {
-                let mut glimpse = self.glimpse(engine, &name, &container, deadline).await;
-                glimpse.log = self.log(engine, &name, &container, deadline).await;
+                let mut glimpse = self.glimpse(engine, &name, &container, look).await;
+                glimpse.log = self.log(engine, &name, &container, look).await;
                 glimpse
             });
         let mut members: Vec<Glimpse> = stream::iter(members)
@@ -183,10 +205,10 @@ impl Witness {
         let begun = jiff::Timestamp::now()
             - jiff::SignedDuration::try_from(context.started.elapsed()).unwrap_or_default();
         let networks = self
-            .ask("the stack's networks", deadline, engine.networks_of_run(run_id))
+            .ask("the stack's networks", look, engine.networks_of_run(run_id))
             .await;
         let events = self
-            .ask("the engine's events", deadline, engine.happened(run_id, begun))
+            .ask("the engine's events", look, engine.happened(run_id, begun))
             .await;
         let scene = Scene {
             members,
@@ -194,7 +216,7 @@ impl Witness {
             events: events.unwrap_or_default(),
             machine: machine(&context.run_dir),
         };
-        self.end(deadline);
+        self.end(look);
         self.state().scenes.insert(gate, scene);
     }
 
@@ -204,24 +226,17 @@ impl Witness {
         Testimony {
             seen: std::mem::take(&mut state.seen),
             scenes: std::mem::take(&mut state.scenes),
-            missed: std::mem::take(&mut state.missed),
+            missed: std::mem::take(&mut state.missed)
+                .into_values()
+                .flatten()
+                .collect(),
             looked: state.looked,
         }
     }
 
-    async fn glimpse(
-        &self,
-        engine: &Engine,
-        name: &str,
-        container: &Container,
-        deadline: Deadline,
-    ) -> Glimpse {
+    async fn glimpse(&self, engine: &Engine, name: &str, container: &Container, look: &Look) -> Glimpse {
         let inspect = self
-            .ask(
-                &format!("inspect of {name}"),
-                deadline,
-                engine.inspected(container),
-            )
+            .ask(&format!("inspect of {name}"), look, engine.inspected(container))
             .await;
         let state = inspect.as_ref().map(|inspect| &inspect["State"]);
         let runs = state.is_some_and(|state| state["Running"] == true);
@@ -231,7 +246,7 @@ impl Witness {
         }
         let stats = match runs {
             true => {
-                self.ask(&format!("stats of {name}"), deadline, engine.stats(container))
+                self.ask(&format!("stats of {name}"), look, engine.stats(container))
                     .await
             }
             false => None,
@@ -247,39 +262,49 @@ impl Witness {
         }
     }
 
-    async fn log(
-        &self,
-        engine: &Engine,
-        name: &str,
-        container: &Container,
-        deadline: Deadline,
-    ) -> Option<String> {
-        let said = engine.log_until(container, deadline, shortened);
-        self.ask(&format!("log of {name}"), deadline, said).await
+    async fn log(&self, engine: &Engine, name: &str, container: &Container, look: &Look) -> Option<String> {
+        let said = engine.log_until(container, look.deadline, shortened);
+        self.ask(&format!("log of {name}"), look, said).await
     }
 
     /// What cannot be had in time is named.
-    async fn ask<T>(
-        &self,
-        what: &str,
-        deadline: Deadline,
-        answer: impl Future<Output = Result<T>>,
-    ) -> Option<T> {
-        let why = match tokio::time::timeout(deadline.left(), answer).await {
+    async fn ask<T>(&self, what: &str, look: &Look, answer: impl Future<Output = Result<T>>) -> Option<T> {
+        let why = match tokio::time::timeout(look.deadline.left(), answer).await {
             Ok(Ok(answer)) => return Some(answer),
             Ok(Err(error)) => format!("{error:#}"),
             Err(_) => "the engine gave no answer in time".to_owned(),
         };
-        self.state().missed.push(format!("{what}: {why}"));
+        self.miss(&look.about, format!("{what}: {why}"));
         None
     }
 
-    fn begin(&self) -> Deadline {
-        Deadline::within(ONE_LOOK.min(ALL_LOOKS.saturating_sub(self.state().looked)))
+    fn miss(&self, about: &About, what: String) {
+        let mut state = self.state();
+        let missed = state.missed.entry(about.clone()).or_default();
+        if !missed.contains(&what) {
+            missed.push(what);
+        }
     }
 
-    fn end(&self, deadline: Deadline) {
-        let took = deadline.limit.saturating_sub(deadline.left());
+    /// Nothing where all looks before took what there is for them: then the engine is not asked at all.
+    fn begin(&self, about: About) -> Option<Look> {
+        let left = ALL_LOOKS.saturating_sub(self.state().looked);
+        if left.is_zero() {
+            let of = about.1.as_deref().unwrap_or("the stack");
+            let limit = ALL_LOOKS.as_secs();
+            let what = format!(
+                "{} {of}: not looked at, for looking had taken {limit} s",
+                about.0.name()
+            );
+            self.miss(&about, what);
+            return None;
+        }
+        let deadline = Deadline::within(ONE_LOOK.min(left));
+        Some(Look { about, deadline })
+    }
+
+    fn end(&self, look: &Look) {
+        let took = look.deadline.limit.saturating_sub(look.deadline.left());
         self.state().looked += took;
     }
 
@@ -320,18 +345,27 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_told_in_time_is_named_and_all_looks_have_one_end() {
         let witness = Witness::new(false);
-        let deadline = Deadline::within(Duration::from_millis(10));
+        let about = (Gate::Boot, Some("a".to_owned()));
+        let mut look = witness.begin(about.clone()).unwrap();
+        look.deadline = Deadline::within(Duration::from_millis(10));
         let never = std::future::pending::<Result<u8>>();
-        assert_eq!(witness.ask("stats of x", deadline, never).await, None);
+        assert_eq!(witness.ask("stats of x", &look, never).await, None);
         let failed = async { Err::<u8, _>(anyhow::anyhow!("gone")) };
-        witness.ask("log of x", Deadline::within(ONE_LOOK), failed).await;
+        look.deadline = Deadline::within(ONE_LOOK);
+        witness.ask("log of x", &look, failed).await;
         let missed = witness.testify().missed;
         assert_eq!(
             missed,
             ["stats of x: the engine gave no answer in time", "log of x: gone"]
         );
         witness.state().looked = ALL_LOOKS - Duration::from_millis(5);
-        assert!(witness.begin().limit <= Duration::from_millis(5));
+        assert!(witness.begin(about.clone()).unwrap().deadline.limit <= Duration::from_millis(5));
+        witness.state().looked = ALL_LOOKS;
+        for _ in 0..2 {
+            assert!(witness.begin(about.clone()).is_none());
+        }
+        let missed = witness.testify().missed;
+        assert_eq!(missed, ["boot a: not looked at, for looking had taken 10 s"]);
     }
 
     #[test]

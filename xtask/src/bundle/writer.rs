@@ -88,7 +88,7 @@ impl Writer {
 
     /// What the index says is written even where nothing else fits any more.
     pub fn index(&mut self, text: &str) {
-        let text = cut(&self.redactor.text(text), FILE);
+        let text = cut(&self.redactor.bytes(text.as_bytes()), FILE);
         self.left = self.left.max(text.len());
         self.put("INDEX.md", "this page", &text);
     }

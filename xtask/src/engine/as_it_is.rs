@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bollard::query_parameters::{
     EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
     LogsOptionsBuilder, StatsOptionsBuilder,
@@ -74,6 +74,7 @@ impl Engine {
                 Ok(Some(Ok(part))) => text = shorten(text + &part.to_string()),
                 Ok(Some(Err(error))) => return Err(refused("read a container's log", &error)),
                 Ok(None) => return Ok(text),
+                Err(_) if text.is_empty() => bail!("the engine gave none of it in time"),
                 Err(_) => return Ok(text + "\n(the engine gave no more in time)\n"),
             }
         }
@@ -111,10 +112,12 @@ impl Engine {
     pub async fn happened(&self, run_id: &str, since: jiff::Timestamp) -> Result<Vec<Value>> {
         let mut filters = of_run(run_id);
         filters.insert("event", HAPPENINGS.map(str::to_owned).to_vec());
-        let until = jiff::Timestamp::now().as_second() + 1;
+        // To this very moment: for a later one the engine would wait.
+        let now = jiff::Timestamp::now();
+        let until = format!("{}.{:09}", now.as_second(), now.subsec_nanosecond());
         let options = EventsOptionsBuilder::default()
             .since(&since.as_second().to_string())
-            .until(&until.to_string())
+            .until(&until)
             .filters(&filters)
             .build();
         let mut stream = Box::pin(self.docker.events(Some(options)));

@@ -82,6 +82,9 @@ pub async fn check(context: &Context, engine: &Engine, plan: &Plan, images: &[Bu
         .iter()
         .map(|name| verdict(name, found.remove(*name).unwrap_or_default(), count, begun))
         .collect();
+    records
+        .iter_mut()
+        .for_each(|record| context.witness.clean(record));
     // Kept once: it is about the stack.
     if let Some(first) = records.first_mut() {
         first.figures.insert("faults".to_owned(), json!(rows));

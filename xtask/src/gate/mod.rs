@@ -51,6 +51,7 @@ pub async fn judged(
             hint.unwrap_or_else(|| "see the log".to_owned()),
         )
     });
+    context.witness.clean(&mut record);
     record.took_ms = begun.elapsed().as_millis() as u64;
     let log = step(gate, service);
     if context.log(&log).is_file() {

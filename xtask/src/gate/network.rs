@@ -150,6 +150,7 @@ pub async fn check(parts: Parts<'_>) -> Vec<Record> {
         record.figures.insert("pairs".into(), json!(pairs.get(name)));
         record.took_ms = took_ms;
         record.log = Some("logs/network.log".to_owned());
+        context.witness.clean(&mut record);
         record
     });
     judged.collect()

@@ -79,11 +79,22 @@ pub async fn append(root: &Path, entry: &Entry) -> Result<()> {
     Ok(())
 }
 
-/// The file, locked; nothing while another one holds it. The lock goes with the file, also where we are killed.
-fn locked(path: &Path) -> IoResult<Option<File>> {
+/// To read; of a pipe nothing may ever come.
+fn open(path: &Path) -> IoResult<File> {
+    refuse_others(path)?;
+    File::open(path)
+}
+
+fn refuse_others(path: &Path) -> IoResult<()> {
     if path.metadata().is_ok_and(|facts| !facts.is_file()) {
         return Err(Error::new(ErrorKind::InvalidInput, "it is no file"));
     }
+    Ok(())
+}
+
+/// The file, locked; nothing while another one holds it. The lock goes with the file, also where we are killed.
+fn locked(path: &Path) -> IoResult<Option<File>> {
+    refuse_others(path)?;
     let file = OpenOptions::new()
         .create(true)
         .read(true)
@@ -157,7 +168,7 @@ fn measured(line: &[u8]) -> bool {
 
 /// The end of a file with at least so many whole lines that measured, as far as it has them within a few MB.
 fn tail(path: &Path, lines: usize) -> IoResult<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = open(path)?;
     let length = file.metadata()?.len();
     let mut size: u64 = 128 << 10;
     loop {
@@ -179,7 +190,7 @@ fn tail(path: &Path, lines: usize) -> IoResult<Vec<u8>> {
 /// The file is there, but cannot be read.
 pub fn all(root: &Path) -> Result<History> {
     let path = path(root);
-    let file = match File::open(&path) {
+    let file = match open(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(History::default()),
         file => file.with_context(|| format!("cannot read {}", path.display()))?,
     };
@@ -267,6 +278,16 @@ mod tests {
             run
         };
         runs(count).into_iter().map(measured).collect()
+    }
+
+    #[test]
+    fn a_pipe_in_its_place_keeps_nobody_waiting() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("reports")).unwrap();
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, path(root.path()), kind, mode, 0).unwrap();
+        assert!(read(root.path()).is_empty());
+        assert!(all(root.path()).is_err());
     }
 
     #[test]

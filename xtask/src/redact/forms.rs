@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::report::escape;
 
@@ -41,19 +41,31 @@ pub fn derived(value: &str) -> Vec<String> {
         if marked || word.chars().count() >= PART {
             found.push(word.to_owned());
         }
-        if let Some(password) = password(word) {
-            found.push(password.to_owned());
-        }
     }
+    found.extend(passwords(value));
     found.retain(|secret| !secret.is_empty());
     found
 }
 
-/// Of `scheme://user:password@host`.
-pub fn password(address: &str) -> Option<&str> {
-    let (_, rest) = address.split_once("://")?;
-    let (user, _) = rest.rsplit_once('@')?;
-    Some(user.split_once(':').map_or(user, |(_, password)| password))
+/// What stands before the host in each address of a text: of `scheme://user:password@host` the user and the password.
+pub fn logins(text: &str) -> impl Iterator<Item = &str> {
+    text.split("://").skip(1).filter_map(|rest| {
+        let end = rest.find(|c: char| c.is_whitespace() || "/?#".contains(c));
+        let authority = &rest[..end.unwrap_or(rest.len())];
+        authority.rsplit_once('@').map(|(login, _)| login)
+    })
+}
+
+/// The passwords of all addresses in a text, as they stand there and as a driver reads them.
+pub fn passwords(text: &str) -> Vec<String> {
+    let passwords = logins(text).map(|login| login.split_once(':').map_or(login, |(_, password)| password));
+    let forms = passwords.flat_map(|password| {
+        let plain = percent_decode_str(password).decode_utf8_lossy().into_owned();
+        [password.to_owned(), plain]
+    });
+    let mut forms: Vec<String> = forms.filter(|password| !password.is_empty()).collect();
+    forms.dedup();
+    forms
 }
 
 /// The secret in plain text, and as JSON, an address, HTML or Markdown write it.

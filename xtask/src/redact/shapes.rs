@@ -7,14 +7,16 @@ use regex::{Captures, Regex};
 use super::{MASK, forms};
 use crate::gate::scan::configuration::announces;
 
-/// A value: in quotes (which inside JSON are escaped), or up to the next space.
-const VALUE: &str = r#"(\\+"[^"]*"|"(?:[^"\\]|\\.)*"|'[^']*'|(?:[^\s"'\\]|\\[^"nrt\s])+)"#;
+/// A value: in quotes (which inside JSON are escaped), or up to the next space; an apostrophe within it ends none.
+const VALUE: &str =
+    r#"(\\+"[^"]*"|"(?:[^"\\]|\\.)*"|'[^']*'|(?:[^\s"'\\]|\\[^"nrt\s])(?:[^\s"\\]|\\[^"nrt\s])*)"#;
 /// Between a name and its value.
 const IS: &str = r#"(\\*["']?[ \t]*[:=][ \t]*)"#;
 
 #[derive(Debug)]
 pub struct Shapes {
-    named: Regex,
+    name: Regex,
+    value: Regex,
     flags: Regex,
     header: Regex,
     scheme: Regex,
@@ -27,8 +29,9 @@ impl Shapes {
     pub fn new() -> Result<Self> {
         let headers = "(?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-auth-token";
         Ok(Shapes {
-            named: Regex::new(&format!(r"([A-Za-z0-9_.-]+){IS}{VALUE}"))?,
-            flags: Regex::new(r#"(--?[A-Za-z0-9][A-Za-z0-9-]*)([ \t]+)([^\s"'-][^\s"']*)"#)?,
+            name: Regex::new(&format!(r"([A-Za-z0-9_.-]+){IS}"))?,
+            value: Regex::new(&format!("^{VALUE}"))?,
+            flags: Regex::new(r#"(\B--?[A-Za-z0-9][A-Za-z0-9-]*)([ \t]+)([^\s"'-][^\s"']*)"#)?,
             header: Regex::new(&format!(
                 r#"(?i)\b({headers}){IS}(\\+"[^"]*"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\r\n"\\]+)"#
             ))?,
@@ -54,14 +57,30 @@ impl Shapes {
                 true => value(found),
                 false => found[0].to_owned(),
             });
-        let text = self.named.replace_all(&text, |found: &Captures<'_>| {
-            let bare = found[3].trim_matches(['\\', '"', '\'']);
-            match is_secret(&found[1], bare) {
-                true => value(found),
-                false => found[0].to_owned(),
+        self.named(&text)
+    }
+
+    /// Values behind a name that announces a secret; such a name may also stand inside of another's value.
+    fn named(&self, text: &str) -> String {
+        let (mut masked, mut at) = (String::with_capacity(text.len()), 0);
+        while let Some(found) = self.name.captures_at(text, at) {
+            let end = found.get(0).map_or(text.len(), |whole| whole.end());
+            masked.push_str(&text[at..end]);
+            at = end;
+            if !announces_more(&found[1]) || opens(&found[2], &text[at..]) {
+                continue;
             }
-        });
-        text.into_owned()
+            let Some(value) = self.value.find(&text[at..]) else {
+                continue;
+            };
+            let bare = value.as_str().trim_matches(['\\', '"', '\'']);
+            masked.push_str(&match is_secret(&found[1], bare) {
+                true => in_its_quotes(value.as_str()),
+                false => value.as_str().to_owned(),
+            });
+            at += value.end();
+        }
+        masked + &text[at..]
     }
 }
 
@@ -79,48 +98,92 @@ pub fn is_flag(word: &str) -> bool {
         && (announces_more(name) || name == "pass" || name == "requirepass")
 }
 
+/// Whether a list or an object follows, and no value; what an `=` is followed by is one, unless it is empty.
+fn opens(is: &str, rest: &str) -> bool {
+    let empty = ["[]", "{}", "()"].iter().any(|empty| rest.starts_with(empty));
+    rest.starts_with(['[', '{', '(']) && (empty || !is.contains('='))
+}
+
 /// Whether the value under a name is none that may be seen. Switches, numbers under a longer name, what is empty or
 /// refers to another place are.
 pub fn is_secret(name: &str, value: &str) -> bool {
-    let elsewhere = ["/run/secrets", "${", "{", "[", "(", MASK];
     let switch = ["", "true", "false", "yes", "no", "on", "off", "none", "null"];
     announces_more(name)
         && !switch.contains(&value.trim_end_matches([',', ';', '}', ']']))
-        && !elsewhere.iter().any(|beginning| value.starts_with(beginning))
+        && !value.starts_with("/run/secrets")
+        && !is_reference(value)
+}
+
+/// `${NAME}`, without a value for where there is none.
+fn is_reference(value: &str) -> bool {
+    let name = value
+        .strip_prefix("${")
+        .and_then(|rest| rest.trim_end_matches([',', ';']).strip_suffix('}'));
+    name.is_some_and(is_name)
 }
 
 /// What of a variable's value is secret.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Hidden<'v> {
+pub enum Hidden {
     Nothing,
     All,
-    Password(&'v str),
+    Passwords(Vec<String>),
 }
 
-pub fn hidden<'v>(name: &str, value: &'v str) -> Hidden<'v> {
-    match forms::password(value) {
-        Some(password) => Hidden::Password(password),
-        None if is_secret(name, value) && (value.len() >= 6 || value.parse::<f64>().is_err()) => Hidden::All,
-        None => Hidden::Nothing,
+pub fn hidden(name: &str, value: &str) -> Hidden {
+    match forms::passwords(value) {
+        passwords if !passwords.is_empty() => Hidden::Passwords(passwords),
+        _ if is_secret(name, value) && !is_count(value) => Hidden::All,
+        _ => Hidden::Nothing,
     }
 }
 
-/// The names that a scan knows, and those of other keys and of data sources.
-fn announces_more(name: &str) -> bool {
+/// A number that is too short for a secret.
+pub fn is_count(value: &str) -> bool {
+    value.len() < 6 && value.parse::<f64>().is_ok()
+}
+
+/// The names that a scan knows, and those of other keys, of data sources and of passwords in short.
+pub fn announces_more(name: &str) -> bool {
+    const ENDS: [&str; 12] = [
+        "_key",
+        "-key",
+        ".key",
+        "_dsn",
+        "_pass",
+        "-pass",
+        ".pass",
+        "_pwd",
+        "-pwd",
+        ".pwd",
+        "encryptionkey",
+        "signingkey",
+    ];
     let plain = name.to_lowercase();
     let last = plain.rsplit(['.', '-']).next().unwrap_or_default();
-    let key = ["_key", "_dsn", "-key"].iter().any(|end| plain.ends_with(end)) && !plain.contains("public");
-    announces(name) || key || last == "dsn" || plain.ends_with("jwt")
+    let ends = ENDS.iter().any(|end| plain.ends_with(end)) || ends_in_camels(name);
+    announces(name) || ends && !plain.contains("public") || last == "dsn" || plain.ends_with("jwt")
+}
+
+/// `signingKey`, `dbPass`.
+fn ends_in_camels(name: &str) -> bool {
+    let before = ["Key", "Pass", "Pwd"]
+        .iter()
+        .find_map(|end| name.strip_suffix(end));
+    before.is_some_and(|before| before.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()))
 }
 
 /// What stood in quotes stays in them.
 fn value(found: &Captures<'_>) -> String {
-    let quoted = &found[3];
+    format!("{}{}{}", &found[1], &found[2], in_its_quotes(&found[3]))
+}
+
+fn in_its_quotes(quoted: &str) -> String {
     let open: String = quoted.chars().take_while(|c| "\\\"'".contains(*c)).collect();
     if open.len() == quoted.len() {
-        return found[0].to_owned();
+        return quoted.to_owned();
     }
-    format!("{}{}{open}{MASK}{open}", &found[1], &found[2])
+    format!("{open}{MASK}{open}")
 }
 
 fn userinfo(found: &Captures<'_>) -> String {

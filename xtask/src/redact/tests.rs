@@ -121,6 +121,24 @@ fn what_reads_like_a_secret_is_masked_unknown() {
         (r#"{\"client_secret\":\"a b\"}"#, r#"{\"client_secret\":\"***\"}"#),
         ("SIGNING_KEY='a b'", "SIGNING_KEY='***'"),
         ("SENTRY_DSN=abc", "SENTRY_DSN=***"),
+        ("SMTP_PASS=x MYSQL_PWD=y", "SMTP_PASS=*** MYSQL_PWD=***"),
+        (r#"{"signingKey":"abc","n":1}"#, r#"{"signingKey":"***","n":1}"#),
+        ("ENCRYPTIONKEY=abc", "ENCRYPTIONKEY=***"),
+        (
+            "DB_PASSWORD=it's-my-secret MODE=good",
+            "DB_PASSWORD=*** MODE=good",
+        ),
+        (
+            "A_TOKEN=(x B_TOKEN=[y C_TOKEN={z",
+            "A_TOKEN=*** B_TOKEN=*** C_TOKEN=***",
+        ),
+        (r#""a_token": "(x", "b""#, r#""a_token": "***", "b""#),
+        ("API_TOKEN=${TOKEN:-abc}", "API_TOKEN=***"),
+        (
+            "msg=token=abc path=/x?api_key=def",
+            "msg=token=*** path=/x?api_key=***",
+        ),
+        (r#"{"msg":"token=abc","n":1}"#, r#"{"msg":"token=***","n":1}"#),
         (
             "redis-cli --user probe --pass probe ping",
             "redis-cli --user probe --pass *** ping",
@@ -165,6 +183,8 @@ fn json_is_masked_by_its_names_and_stays_json() {
     let mut value = json!({
         "Env": ["A_TOKEN=has space, and more", "MODE=good", "URL=amqp://u:p4ss@h/x"],
         "Cmd": ["redis-cli", "--pass", "probe", "ping", "--api-key=abc"],
+        "pin_password": 12345678, "passwords": ["aaa111bbb", { "port": 1 }], "token_count": 12,
+        "set_token": "[x", "coloured": "geheim\u{1b}[1mnis",
         "password": "x y", "nested": [{ "apiKey": "q\"r", "port": 1 }],
         "key-with-geheimnis": true,
     });
@@ -172,6 +192,8 @@ fn json_is_masked_by_its_names_and_stays_json() {
     let expected = json!({
         "Env": ["A_TOKEN=***", "MODE=good", "URL=amqp://u:***@h/x"],
         "Cmd": ["redis-cli", "--pass", "***", "ping", "--api-key=***"],
+        "pin_password": "***", "passwords": ["***", { "port": 1 }], "token_count": 12,
+        "set_token": "***", "coloured": "***",
         "password": "***", "nested": [{ "apiKey": "***", "port": 1 }],
         "key-with-***": true,
     });
@@ -205,7 +227,18 @@ fn a_value_holds_more_than_itself() {
 #[test]
 fn of_a_variable_all_a_password_or_nothing_is_secret() {
     assert_eq!(hidden("DB_PASSWORD", "12345678"), Hidden::All);
-    assert_eq!(hidden("DB_URL", "postgres://u:p@h"), Hidden::Password("p"));
+    let passwords = |value: &str| match hidden("DB_URL", value) {
+        Hidden::Passwords(found) => found.join(" "),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(passwords("postgres://u:p@h"), "p");
+    assert_eq!(passwords("postgres://u:p@h/db?application_name=svc@node1"), "p");
+    assert_eq!(passwords("amqp://u:p1@h1,amqp://u:p2@h2"), "p1 p2");
+    assert_eq!(passwords("postgres://u:p%40ss%2Fw@h/db"), "p%40ss%2Fw p@ss/w");
+    assert_eq!(passwords("https://example.com/@team"), "Nothing");
+    for value in ["(Tr0ub4dor-and-3", "[Tr0ub4dor", "{Tr0ub4dor"] {
+        assert_eq!(hidden("ADMIN_PASSWORD", value), Hidden::All, "{value}");
+    }
     for (name, value) in [
         ("MAX_TOKENS", "4096"),
         ("DB_PASSWORD_FILE", "/run/x"),
@@ -224,5 +257,6 @@ fn megabytes_are_masked_in_time() {
     let begun = std::time::Instant::now();
     let masked = known.text(&line.repeat(50_000));
     assert!(!masked.contains("of-some"));
-    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
+    println!("{:?} for 4 MB", begun.elapsed());
 }

@@ -45,8 +45,14 @@ pub struct Numbers {
 impl<'a> Series<'a> {
     /// Of one image; nothing where no run measured it.
     pub fn of_image(runs: &'a [Entry], metric: Metric, service: &str) -> Option<Self> {
+        // The size of an image that came back was measured before.
+        let mut known: BTreeMap<&str, u64> = BTreeMap::new();
         let measured = runs.iter().enumerate().filter_map(|(run, entry)| {
-            let value = metric.of(entry.images.get(service)?)?;
+            let figures = entry.images.get(service)?;
+            let digest = figures.digest.as_deref().filter(|_| metric.is_exact());
+            let before = || known.get(digest?).copied();
+            let value = metric.of(figures).or_else(before)?;
+            known.extend(digest.map(|digest| (digest, value)));
             Some(Point { run, entry, value })
         });
         Self::alike(metric, service.to_owned(), measured.collect())
@@ -151,16 +157,34 @@ fn durations_of(runs: &[Entry], step: Option<Gate>) -> Vec<Series<'_>> {
 /// What a run, or a step of it, had to do, in words, and how long that took.
 fn work(entry: &Entry, step: Option<Gate>) -> Option<(String, u64)> {
     let Some(gate) = step else {
-        let new: usize = entry.looked.values().sum();
-        let kind = match new {
-            0 => format!("{}, all known", entry.command),
-            new => format!("{}, {new} new verdicts", entry.command),
-        };
-        return Some((kind, entry.took_ms));
+        return Some((format!("{}, {}", entry.command, looks(entry)), entry.took_ms));
     };
     let took = *entry.steps_ms.get(gate.name())?;
     let images = *entry.looked.get(gate.name()).filter(|images| **images > 0)?;
     Some((format!("{}, {images} image{}", gate.name(), plural(images)), took))
+}
+
+/// Which gates looked at how many images: `lint boot 6, network 1`.
+fn looks(entry: &Entry) -> String {
+    let mut counts: Vec<(usize, Vec<&str>)> = Vec::new();
+    for gate in Gate::COLUMNS.map(Gate::name) {
+        match (
+            entry.looked.get(gate).copied().unwrap_or_default(),
+            counts.last_mut(),
+        ) {
+            (0, _) => {}
+            (count, Some((last, gates))) if *last == count => gates.push(gate),
+            (count, _) => counts.push((count, vec![gate])),
+        }
+    }
+    let parts: Vec<String> = counts
+        .iter()
+        .map(|(count, gates)| format!("{} {count}", gates.join(" ")))
+        .collect();
+    match parts.is_empty() {
+        true => "all known".to_owned(),
+        false => parts.join(", "),
+    }
 }
 
 #[cfg(test)]
@@ -211,14 +235,35 @@ mod tests {
         runs[0].exit_code = 130;
         runs[1].looked.insert("boot".into(), 1);
         runs[2].looked.clear();
+        let mut other = runs[5].clone();
+        other.looked =
+            BTreeMap::from([("scan", 6), ("lint", 6), ("network", 1)].map(|(gate, n)| (gate.to_owned(), n)));
+        assert_eq!(work(&other, None).unwrap().0, "ci, lint scan 6, network 1");
         let expected = [
-            ("ci, 6 new verdicts", 3),
+            ("ci, boot 6", 3),
             ("ci, all known", 1),
             ("boot, 6 images", 3),
             ("boot, 1 image", 1),
         ];
         let expected = expected.map(|(of, count)| (of.to_owned(), count, 0));
         assert_eq!(lengths(&runs, Metric::Duration), expected);
+    }
+
+    #[test]
+    fn a_size_that_comes_back_is_seen_though_its_verdict_was_reused() {
+        let mut runs = measured(4);
+        for (run, (digest, bytes)) in runs.iter_mut().zip([
+            ("aa", Some(7_000_000)),
+            ("bb", Some(8_000_000)),
+            ("aa", None),
+            ("cc", None),
+        ]) {
+            let figures = run.images.get_mut("frontend").unwrap();
+            (figures.digest, figures.unpacked_bytes) = (Some(digest.to_owned()), bytes);
+        }
+        let series = Series::of_image(&runs, Metric::Unpacked, "frontend").unwrap();
+        assert_eq!(series.values(), [7e6, 8e6, 7e6]);
+        assert_eq!(series.jumps().len(), 2);
     }
 
     #[test]

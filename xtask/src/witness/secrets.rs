@@ -1,16 +1,46 @@
 //! Every secret that a run meets: of its own environment, of what it generates, of containers, images and stacks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::Witness;
 use crate::redact::{self, Redactor};
+use crate::verdict::{Outcome, Record};
 
 /// A larger file is no secret that a service reads.
 const SECRET: u64 = 64 << 10;
+
+/// A larger file is not searched.
+const LARGEST: u64 = 64 << 20;
+
+/// Data, a line each; what is none is text.
+fn lines(redactor: &Redactor, bytes: &[u8]) -> String {
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
+        let Ok(before) = serde_json::from_slice::<Value>(line) else {
+            return redactor.bytes(line);
+        };
+        let mut value = before.clone();
+        redactor.json(&mut value);
+        match value == before {
+            true => String::from_utf8_lossy(line).into_owned(),
+            false => format!("{value}\n"),
+        }
+    });
+    lines.collect()
+}
+
+/// Whether a file is of the kinds that steps and tools leave, and no form of the report.
+fn is_written_along(path: &Path) -> bool {
+    const ENDS: [&str; 7] = ["log", "txt", "json", "jsonl", "yaml", "yml", "toml"];
+    let is_form = path
+        .file_stem()
+        .is_some_and(|stem| stem.to_string_lossy().starts_with("report"));
+    let end = path.extension().and_then(|end| end.to_str());
+    !is_form && end.is_some_and(|end| ENDS.contains(&end))
+}
 
 impl Witness {
     /// Text that may hold secrets, as it may be written.
@@ -30,6 +60,60 @@ impl Witness {
             }
             _ => self.masked(text),
         }
+    }
+
+    /// What a verdict that is not well quotes: answers of services and lines of logs may hold secrets. What was seen
+    /// by an earlier run was cleaned there: a run that looks at nothing takes no time.
+    pub fn clean(&self, record: &mut Record) {
+        let bad = |outcome| matches!(outcome, Outcome::Violated | Outcome::Undecided);
+        if record.seen_by.is_some() || !bad(record.outcome) {
+            return;
+        }
+        record.reason = self.masked(&record.reason);
+        for check in record.checks.iter_mut().filter(|check| bad(check.outcome)) {
+            check.detail = self.masked(&check.detail);
+            check.hint = check.hint.take().map(|hint| self.masked(&hint));
+        }
+    }
+
+    /// Takes the secrets out of what a run wrote while it did not know all of them: logs, definitions, tools' reports.
+    /// Returns the files where that failed. What is made of the verdicts is clean already, and so is the bundle.
+    pub fn clean_folder(&self, folder: &Path) -> Vec<PathBuf> {
+        let mut failed = Vec::new();
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => failed.extend(self.clean_folder(&path)),
+                Ok(kind) if !kind.is_file() || !is_written_along(&path) => {}
+                Ok(_) if self.clean_file(&path).is_err() => failed.push(path),
+                _ => {}
+            }
+        }
+        failed
+    }
+
+    fn clean_file(&self, path: &Path) -> Result<()> {
+        if path.metadata()?.len() > LARGEST {
+            bail!("too large");
+        }
+        let (redactor, bytes) = (self.redactor()?, std::fs::read(path)?);
+        let end = path.extension().and_then(|end| end.to_str());
+        let masked = match serde_json::from_slice::<Value>(&bytes) {
+            Ok(before) if end == Some("json") => {
+                let mut value = before.clone();
+                redactor.json(&mut value);
+                (value != before).then(|| format!("{value:#}\n"))
+            }
+            _ => {
+                let masked = match end {
+                    Some("jsonl") => lines(&redactor, &bytes),
+                    _ => redactor.bytes(&bytes),
+                };
+                (masked.as_bytes() != bytes).then_some(masked)
+            }
+        };
+        // In place: whoever still appends goes on after it.
+        masked.map_or(Ok(()), |masked| Ok(std::fs::write(path, masked)?))
     }
 
     /// # Errors
@@ -73,7 +157,9 @@ impl Witness {
     pub(super) fn learn_variable(&self, name: &str, value: &str) {
         match redact::hidden(name, value) {
             redact::Hidden::All => self.learn(value),
-            redact::Hidden::Password(password) => self.learn(password),
+            redact::Hidden::Passwords(passwords) => {
+                passwords.iter().for_each(|password| self.learn(password))
+            }
             redact::Hidden::Nothing => {}
         }
     }
@@ -135,6 +221,47 @@ mod tests {
         witness.learn_folder(folder.path());
         witness.learn_folder(Path::new("/no/such/folder"));
         assert_eq!(witness.masked("one-long-value"), "***");
+    }
+
+    #[test]
+    fn what_a_verdict_quotes_and_a_run_wrote_is_cleaned_once_all_is_known() {
+        let witness = Witness::new(true);
+        let quoted = r#"expected status 200, got 201: {"access_token":"abc.def","n":1}"#;
+        let mut record = Record::undecided("a", crate::verdict::Gate::Network, quoted, "see 7d5a0c2e9b41");
+        witness.learn("7d5a0c2e9b41");
+        witness.clean(&mut record);
+        let all = format!("{record:?}");
+        assert!(!all.contains("abc.def") && !all.contains("7d5a0c2e9b41"), "{all}");
+        assert!(
+            record.checks[0]
+                .detail
+                .ends_with(r#"{"access_token":"***","n":1}"#),
+            "{all}"
+        );
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("logs")).unwrap();
+        std::fs::write(
+            path("logs/build.log"),
+            ">>> ENV DB_PASSWORD=hunter2\n7d5a0c2e9b41\n",
+        )
+        .unwrap();
+        std::fs::write(path("bake.json"), r#"{"a":"7d5a0c2e9b41"}"#).unwrap();
+        let events = "{\"token_count\":5,\"b\":\"7d5a0c2e9b41\"}\n{\"z\":1,\"a\":2}\n";
+        std::fs::write(path("events.jsonl"), events).unwrap();
+        std::fs::write(path("well.json"), r#"{"a":1}"#).unwrap();
+        assert_eq!(witness.clean_folder(folder.path()), Vec::<PathBuf>::new());
+        let text = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+        assert_eq!(text("logs/build.log"), ">>> ENV DB_PASSWORD=***\n***\n");
+        assert_eq!(text("bake.json"), "{\n  \"a\": \"***\"\n}\n");
+        let events = events.replace("7d5a0c2e9b41", "***");
+        let read = text("events.jsonl");
+        let first: [Value; 2] =
+            [&events, &read].map(|text| serde_json::from_str(text.lines().next().unwrap()).unwrap());
+        assert_eq!(first[0], first[1]);
+        assert!(read.ends_with("\n{\"z\":1,\"a\":2}\n"), "{read}");
+        assert_eq!(text("well.json"), r#"{"a":1}"#, "as it was");
     }
 
     #[test]

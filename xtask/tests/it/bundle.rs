@@ -186,11 +186,8 @@ fn nothing_secret_leaves_with_a_stack_that_fails() {
         index.contains("bd-tells of the network stack had ended with exit code 9"),
         "{index}"
     );
-    // Neither the bundle nor anything else that the run wrote: the definition of the build holds no settings.
-    let run = checkout
-        .path("reports")
-        .join(std::fs::read_link(checkout.path("reports/latest")).unwrap());
-    for file in files(&run) {
+    // Neither the bundle nor anything else that any run wrote, the build's either.
+    for file in files(&checkout.path("reports")) {
         let bytes = std::fs::read(&file).unwrap();
         let said = String::from_utf8_lossy(&bytes);
         for (origin, secret) in SECRETS {
@@ -203,14 +200,43 @@ fn nothing_secret_leaves_with_a_stack_that_fails() {
     }
 }
 
-/// A secret as it is, without its marks, escaped, in an address, in Base64, or two thirds of it.
+#[test]
+fn nothing_secret_stays_of_a_build_that_fails() {
+    let checkout = Checkout::new(vec![Fixture::new("bd-unbuilt")]);
+    let path = "docker/Dockerfile.bd-unbuilt";
+    let dockerfile = text(&checkout.path(path));
+    let failing = "ENV DB_PASSWORD=1mage-passw0rd-value\nCOPY no-such-file /x\nENV MODE=";
+    assert!(dockerfile.contains("ENV MODE="));
+    checkout.write(path, &dockerfile.replace("ENV MODE=", failing));
+    let built = checkout.run(&["build"]);
+    assert_ne!(built.code, Some(0), "{}", built.said());
+    assert!(bundle(&checkout).join("INDEX.md").is_file());
+    let log = text(&checkout.path("reports/latest/logs/build.log"));
+    assert!(log.contains("DB_PASSWORD=***"), "the builder quotes it: {log}");
+    for file in files(&checkout.path("reports")) {
+        let said = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
+        assert!(!holds(&said, "1mage-passw0rd-value"), "{}", file.display());
+    }
+}
+
+/// A secret as it is, escaped, in an address, in Base64 or in hex, or two thirds of it.
 fn holds(text: &str, secret: &str) -> bool {
+    use base64::Engine as _;
+    let base64 = base64::engine::general_purpose::STANDARD_NO_PAD.encode(secret);
+    let escape = |byte: u8| match byte {
+        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        plain if plain.is_ascii_alphanumeric() => char::from(plain).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    let address: String = secret.bytes().map(escape).collect();
     let json = Value::from(secret).to_string();
     let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
     let forms = [
         secret,
         json.trim_matches('"'),
         &hex,
+        &address,
+        &base64[..base64.len() - 2],
         &secret[..secret.len() * 2 / 3],
         &secret[secret.len() / 3..],
     ];

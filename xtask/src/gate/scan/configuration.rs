@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::redact::logins;
 use crate::verdict::Check;
 
 /// Words in a variable's or label's name that announce a secret.
@@ -94,15 +95,11 @@ fn plain(name: &str) -> String {
 
 /// `scheme://user:password@host`.
 fn has_password(value: &str) -> bool {
-    let Some((_, rest)) = value.split_once("://") else {
-        return false;
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let Some((user, _)) = authority.rsplit_once('@') else {
-        return false;
-    };
-    user.split_once(':')
-        .is_some_and(|(_, password)| !password.is_empty())
+    logins(value).any(|login| {
+        login
+            .split_once(':')
+            .is_some_and(|(_, password)| !password.is_empty())
+    })
 }
 
 /// A path or a switch under such a name is a setting, no secret (`PASSWORD_FILE=/run/secrets/x`), and so is a number
