@@ -183,10 +183,10 @@ fn words(progress: &Progress) -> String {
             count.to_string()
         }
     };
-    let noun = if unit == "bytes" {
-        String::new()
-    } else {
-        format!(" {unit}")
+    let noun = match progress.total.or(progress.done) {
+        _ if unit == "bytes" => String::new(),
+        Some(1) => format!(" {}", unit.trim_end_matches('s')),
+        _ => format!(" {unit}"),
     };
     let count = match (progress.done, progress.total) {
         (Some(done), Some(total)) => format!("{} of {}{noun}", amount(done), amount(total)),
@@ -243,6 +243,18 @@ pub(super) mod tests {
             total,
             unit,
         })
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let progress = |done, total| {
+            let Event::Progress(progress) = crates("compiling a", done, total) else {
+                unreachable!()
+            };
+            words(&progress)
+        };
+        assert_eq!(progress(1, None), "1 crate, compiling a");
+        assert_eq!(progress(1, Some(9)), "1 of 9 crates, compiling a");
     }
 
     fn said(picture: &Picture) -> String {

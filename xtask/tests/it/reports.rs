@@ -64,7 +64,7 @@ fn a_run_leaves_every_form_and_a_summary_of_its_job() {
     // The fixture's binary lists no crates: its scan alone is violated.
     assert_eq!(said.code, Some(1), "{}", said.said());
     let (errors, run) = every_form(&checkout, 1);
-    assert_eq!(errors, Vec::<String>::new());
+    assert_eq!(errors, Vec::<String>::new(), "{}", said.said());
     assert_eq!(run["invocations"][0]["executionSuccessful"], true);
     assert_eq!(run["results"][0]["ruleId"], "scan/crates");
     assert_eq!(checkout.report()["repository"], "https://github.com/owner/name");

@@ -372,7 +372,7 @@ impl RealRegistry {
 impl Drop for RealRegistry {
     fn drop(&mut self) {
         let _ = Command::new("docker")
-            .args(["rm", "--force", &self.container])
+            .args(["rm", "--force", "--volumes", &self.container])
             .output();
     }
 }
