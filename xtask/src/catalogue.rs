@@ -445,10 +445,19 @@ fn is_proc_macro(package: &Package) -> bool {
 
 /// `"16 MB"` -> 16,000,000; `"16 MiB"` -> 16,777,216. Decimal and binary units up to GB and GiB.
 pub fn parse_size(text: &str) -> Option<u64> {
+    size(text).filter(|bytes| *bytes > 0.0).map(|bytes| bytes as u64)
+}
+
+/// The same as a program prints it: nothing may be 0, too.
+pub fn printed_size(text: &str) -> Option<u64> {
+    size(text).map(|bytes| bytes as u64)
+}
+
+fn size(text: &str) -> Option<f64> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().ok().filter(|number: &f64| *number > 0.0)?;
+    let number: f64 = number.parse().ok()?;
     let factor = match unit.trim() {
         "B" => 1.0,
         "kB" | "KB" => 1e3,
@@ -459,7 +468,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
         "GiB" => 1024.0 * 1024.0 * 1024.0,
         _ => return None,
     };
-    Some((number * factor) as u64)
+    Some(number * factor)
 }
 
 /// The candidate that a mistyped word most likely meant, if one is near.

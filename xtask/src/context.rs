@@ -48,6 +48,11 @@ pub struct Context {
 impl Context {
     /// Surroundings for a run in the checkout at `root`. Creates nothing yet.
     pub fn new(root: PathBuf, options: RunOptions) -> Self {
+        let board = Board::new(options.format, options.look);
+        Self::told_to(board, root, options)
+    }
+
+    fn told_to(board: Board, root: PathBuf, options: RunOptions) -> Self {
         let run_id = new_run_id();
         let run_dir = root.join("reports").join(&run_id);
         let cache_dir = options
@@ -55,7 +60,6 @@ impl Context {
             .clone()
             .unwrap_or_else(|| Cache::default_dir(&root));
         let cache = Arc::new(Cache::new(cache_dir, &run_id));
-        let board = Board::new(options.format, options.look);
         let (cancel, signal) = (CancellationToken::new(), Arc::default());
         Context {
             root,
@@ -76,13 +80,12 @@ impl Context {
     /// Surroundings for a run of its own inside this one, in another checkout: it ends when this one is told to. It
     /// asks no database that this machine happens to keep, and nobody watches it.
     pub fn inside(&self, root: PathBuf, options: RunOptions, limits: Limits) -> Self {
-        let own = Context::new(root, options);
+        let own = Context::told_to(Board::silent(), root, options);
         Context {
             limits,
             kept_database: None,
             cancel: self.cancel.clone(),
             signal: self.signal.clone(),
-            board: Arc::new(Board::silent()),
             witness: Arc::new(Witness::new(true)),
             ..own
         }

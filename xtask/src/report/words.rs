@@ -1,6 +1,8 @@
 //! Words from outside, made visible: colours are taken out, and what an eye would not see, or see elsewhere (control
 //! characters, the override of direction), is written as its number.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 /// The words as they may be shown in any form of the report; line breaks and tabs stay.
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -28,17 +30,17 @@ pub fn is_hidden(character: char) -> bool {
             | '\u{fffe}' | '\u{ffff}')
 }
 
+/// All but what stands for itself in a path.
+const UNLIKE_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
 /// A path as the target of a link: nothing in it is read as anything but a path.
 pub fn link(path: &str) -> String {
-    let mut target = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
-                target.push(byte.into())
-            }
-            other => target.push_str(&format!("%{other:02X}")),
-        }
-    }
+    let target = utf8_percent_encode(path, UNLIKE_PATH).to_string();
     // The first part of a relative path is no scheme and no host.
     match target.starts_with('/') {
         true => format!(".{target}"),

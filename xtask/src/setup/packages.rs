@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::apt::{self, Mirror};
+use crate::catalogue::printed_size;
 use crate::context::Context;
 use crate::event::Progress;
 use crate::exit::Failure;
@@ -124,16 +125,7 @@ impl Fetched {
 
 /// `1,234 kB` in bytes.
 fn amount(text: &str) -> Option<u64> {
-    let (figure, unit) = text.trim().split_once(' ')?;
-    let figure: f64 = figure.replace(',', "").parse().ok()?;
-    let unit = match unit {
-        "B" => 1.0,
-        "kB" => 1e3,
-        "MB" => 1e6,
-        "GB" => 1e9,
-        _ => return None,
-    };
-    Some((figure * unit) as u64)
+    printed_size(&text.replace(',', ""))
 }
 
 fn suite(package: &str) -> Option<&'static str> {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::catalogue::printed_size;
 use crate::event::Progress;
 use crate::plan::ImagePlan;
 
@@ -93,21 +94,7 @@ fn fetched(rest: &str) -> Option<(u64, u64)> {
     };
     layer
         .starts_with("sha256:")
-        .then_some((amount(done)?, amount(total)?))
-}
-
-/// `10.49MB` in bytes.
-fn amount(text: &str) -> Option<u64> {
-    let end = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let figure: f64 = text[..end].parse().ok()?;
-    let unit = match &text[end..] {
-        "B" => 1.0,
-        "kB" => 1e3,
-        "MB" => 1e6,
-        "GB" => 1e9,
-        _ => return None,
-    };
-    Some((figure * unit) as u64)
+        .then_some((printed_size(done)?, printed_size(total)?))
 }
 
 /// The first word of a command, which says what kind of a step it is: `RUN`, `COPY`.

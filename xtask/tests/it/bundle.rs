@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::checkout::{Checkout, Fixture, ended};
+use crate::checkout::{Checkout, Fixture, ended, signal};
 use crate::relay::{Fault, Relay};
 
 fn bundle(checkout: &Checkout) -> PathBuf {
@@ -253,11 +253,7 @@ fn an_interrupted_run_keeps_what_stood_then() {
     assert_eq!(built.code, Some(0), "{}", built.said());
     let child = checkout.command(&["boot"]).spawn().unwrap();
     wait_for_a_container(&checkout);
-    let sent = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
+    signal(&child, "-INT");
     let begun = Instant::now();
     let ended = ended(child.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(130), "{}", ended.said());

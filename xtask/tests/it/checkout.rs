@@ -1,7 +1,7 @@
 //! A small checkout in a temporary folder: fixture services, their Dockerfiles and compose files.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
@@ -357,4 +357,11 @@ fn compile(binary: &Path, strip: &str, audit: Option<&Path>) {
     }
     let rustc = ended(rustc.output().unwrap());
     assert_eq!(rustc.code, Some(0), "{}", rustc.said());
+}
+
+/// Sends a signal to a program that was started here.
+pub fn signal(child: &Child, signal: &str) {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
+    assert!(sent.success());
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::checkout::{Checkout, Ended, Fixture, ended};
+use crate::checkout::{Checkout, Ended, Fixture, ended, signal};
 
 const TRAFFIC: &str = r#"{
     "request": {"name": "write", "method": "GET", "path": "/write/${n}",
@@ -101,11 +101,7 @@ fn sigint_during_a_fault_leaves_nothing() {
         assert!(Instant::now() < deadline, "the store was never frozen");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let sent = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
+    signal(&child, "-INT");
     let ended = ended(child.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(130), "{}", ended.said());
     assert_eq!(containers(""), "");

@@ -1,11 +1,11 @@
 //! The report in all its forms, on every path that a run can take: each form is there and is what it says it is.
 
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::checkout::{Checkout, Ended, Fixture, ended, repository};
+use crate::checkout::{Checkout, Ended, Fixture, ended, repository, signal};
 use crate::malformed::one;
 
 fn text(checkout: &Checkout, file: &str) -> String {
@@ -194,9 +194,7 @@ fn never_live(name: &str) -> Checkout {
 fn a_run_that_is_interrupted_leaves_every_form() {
     let checkout = never_live("forms-int");
     let child = booting(&checkout);
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    assert!(sent.success());
+    signal(&child, "-INT");
     let said = ended(child.wait_with_output().unwrap());
     assert_eq!(said.code, Some(130), "{}", said.said());
     let (errors, run) = every_form(&checkout, 130);
@@ -211,9 +209,7 @@ fn a_form_that_cannot_be_written_is_one_error_and_the_others_are_there() {
     let checkout = never_live("forms-part");
     let child = booting(&checkout);
     std::fs::create_dir(checkout.path("reports/latest/report.md")).unwrap();
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-    assert!(sent.success());
+    signal(&child, "-TERM");
     let said = ended(child.wait_with_output().unwrap());
     assert_eq!(said.code, Some(143), "{}", said.said());
     one_error(&said);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::checkout::{Checkout, Ended, Fixture, ended};
+use crate::checkout::{Checkout, Ended, Fixture, ended, signal};
 
 fn one(name: &str) -> Checkout {
     Checkout::new(vec![Fixture::new(name)])
@@ -272,14 +272,7 @@ fn a_set_up_that_waits_for_another_is_interrupted_and_touches_nothing() {
         assert!(Instant::now() < deadline, "it never waited");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let pid = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    signal(&child, "-INT");
     let said = ended(child.wait_with_output().unwrap());
     assert_eq!(said.code, Some(130), "{}", said.said());
     assert!(
@@ -356,14 +349,7 @@ fn tests_that_are_interrupted_end_with_130() {
         assert!(Instant::now() < deadline, "cargo never began");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let pid = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    signal(&child, "-INT");
     let said = ended(child.wait_with_output().unwrap());
     assert_eq!(said.code, Some(130), "{}", said.said());
     assert!(

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::scale::region;
 use super::words::section as framed;
 use crate::history::{BEHIND, Entry};
 use crate::report::Report;
@@ -163,21 +164,20 @@ fn table(boots: &[&Record]) -> Markup {
         "idle memory",
         "loaded memory",
     ];
-    html! {
-        div class="scroll" tabindex="0" role="region" aria-label="Boot times and memory in numbers" {
-            table {
-                caption { span { "Medians of the starts, and what 95 % of them keep" } }
-                thead {
-                    tr {
-                        th scope="col" { "image" }
-                        @for column in COLUMNS { th scope="col" class="number" { (column) } }
-                        th scope="col" { "measured" }
-                    }
+    let numbers = html! {
+        table {
+            caption { span { "Medians of the starts, and what 95 % of them keep" } }
+            thead {
+                tr {
+                    th scope="col" { "image" }
+                    @for column in COLUMNS { th scope="col" class="number" { (column) } }
+                    th scope="col" { "measured" }
                 }
-                tbody { @for record in boots { (row(record)) } }
             }
+            tbody { @for record in boots { (row(record)) } }
         }
-    }
+    };
+    region("Boot times and memory in numbers", numbers)
 }
 
 fn row(record: &Record) -> Markup {
