@@ -84,6 +84,12 @@ pub enum Command {
     Faults(FaultsOptions),
     /// Add a service that passes every gate as it is
     New(NewOptions),
+    /// Publish what `ci` proved: push the tested digests, attach, read back, and move the tags of all, last
+    Release(ReleaseOptions),
+    /// What a published image is worth: signature, provenance, bill of materials, gate verdicts, tag and digest
+    Verify(VerifyOptions),
+    /// Build twice without cache, in different folders, and compare the digests
+    Reproduce(ReproduceOptions),
     /// Measure side by side: our builds and gates against ordinary ones; never a verdict
     Bench(BenchOptions),
     /// Print the report of the latest run, or of the one named
@@ -117,6 +123,9 @@ impl Command {
             Command::Selftest(options) => options.format,
             Command::Trend(options) => options.format,
             Command::Clean(options) => options.format,
+            Command::Release(options) => options.format,
+            Command::Verify(options) => options.format,
+            Command::Reproduce(options) => options.run.format,
             Command::Report(_)
             | Command::New(_)
             | Command::Bench(_)
@@ -259,6 +268,77 @@ pub struct FaultsOptions {
 
 fn repository(text: &str) -> Result<String, String> {
     crate::gate::scan::a_repository(text).map(|()| text.to_owned())
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ReleaseOptions {
+    /// Print the exact plan and touch nothing
+    #[arg(long, conflicts_with_all = ["resume", "undo"])]
+    pub dry_run: bool,
+
+    /// Go on with the release that was interrupted, where it was; no step is done twice
+    #[arg(long, conflicts_with = "undo")]
+    pub resume: bool,
+
+    /// Put back what the tags of this version pointed to; the version counts as spent
+    #[arg(long, value_name = "VERSION")]
+    pub undo: Option<String>,
+
+    /// Publish under the tags of the branch or pull request instead of a version
+    #[arg(long, conflicts_with_all = ["resume", "undo"])]
+    pub snapshot: bool,
+
+    /// Images and proof that `ci --export` wrote (repeatable: one a platform) [default: this engine's, as the last `ci` here proved them]
+    #[arg(long, value_name = "DIR")]
+    pub images: Vec<PathBuf>,
+
+    /// Registry and owner [default: `registry` in Cargo.toml's [workspace.metadata.release]]
+    #[arg(long, value_name = "REGISTRY/OWNER", env = "HORME_REGISTRY")]
+    pub registry: Option<String>,
+
+    /// A key to sign with: a file, a KMS address or env://NAME, as cosign takes it [default in GitHub Actions: the job's identity]
+    #[arg(long, value_name = "KEY", env = "HORME_SIGN_KEY")]
+    pub sign_key: Option<String>,
+
+    /// Where the journal of a release lies [default: ~/.local/state/horme/releases]
+    #[arg(long, value_name = "DIR", env = "HORME_RELEASES_DIR")]
+    pub journal: Option<PathBuf>,
+
+    /// What standard output is for
+    #[arg(long, value_enum, default_value_t, env = "HORME_FORMAT")]
+    pub format: Format,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct VerifyOptions {
+    /// The image: REGISTRY/OWNER/NAME with :TAG, @DIGEST or both; a service's name means its image at its registry
+    pub image: String,
+
+    /// A public key: a file or a KMS address
+    #[arg(long, value_name = "KEY", env = "HORME_VERIFY_KEY", conflicts_with_all = ["identity", "issuer"])]
+    pub key: Option<String>,
+
+    /// Who must have signed, as the certificate names it (a regular expression where it begins with `^`)
+    #[arg(long, value_name = "IDENTITY", requires = "issuer")]
+    pub identity: Option<String>,
+
+    /// Who vouches for that identity
+    #[arg(long, value_name = "URL", requires = "identity")]
+    pub issuer: Option<String>,
+
+    /// Provision what is missing first (cosign); does nothing where all is there
+    #[arg(long)]
+    pub setup: bool,
+
+    /// What standard output is for: one document for a program
+    #[arg(long, value_enum, default_value_t, env = "HORME_FORMAT")]
+    pub format: Format,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ReproduceOptions {
+    #[command(flatten)]
+    pub run: RunOptions,
 }
 
 #[derive(Debug, Clone, Args)]

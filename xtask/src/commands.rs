@@ -8,8 +8,8 @@ use crate::exit::Exit;
 use crate::terminal::Board;
 use crate::verdict::Gate;
 use crate::{
-    bases, bench, cleaning, completions, pipeline, plan, planning, report, scaffold, selftest, setup,
-    showing, testing, trend, why,
+    bases, bench, cleaning, completions, pipeline, plan, planning, release, report, reproduce, scaffold,
+    selftest, setup, showing, testing, trend, verify, why,
 };
 
 /// Carries out one subcommand; `look` says how much it tells of its work.
@@ -56,6 +56,22 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
         }
         Command::New(options) => scaffold::run(&context(RunOptions::default())?, &options).await,
         Command::Bench(options) => bench::run(&context(bench::run_options(&options))?, &options).await,
+        Command::Release(options) => {
+            let run_options = RunOptions {
+                format: options.format,
+                ..RunOptions::default()
+            };
+            release::run(&context(run_options)?, &options).await
+        }
+        Command::Verify(options) => {
+            let run_options = RunOptions {
+                format: options.format,
+                setup: options.setup,
+                ..RunOptions::default()
+            };
+            verify::run(&answering(run_options)?, &options).await
+        }
+        Command::Reproduce(options) => reproduce::run(&context(options.run.clone())?, &options).await,
         Command::Report(options) => showing::run(&context(RunOptions::default())?, &options),
         Command::Trend(options) => trend::run(&context(RunOptions::default())?, &options).await,
         Command::Clean(options) => clean(&options, look).await,

@@ -2,6 +2,7 @@
 //! process.
 
 mod archive;
+mod attest;
 mod bases;
 mod bench;
 mod build;
@@ -22,12 +23,18 @@ mod gate;
 mod graph;
 mod hash;
 mod history;
+mod http;
+mod layout;
 mod pipeline;
 mod plan;
 mod planning;
 mod process;
+mod proof;
 mod redact;
+mod registry;
+mod release;
 mod report;
+mod reproduce;
 mod revision;
 mod scaffold;
 mod selftest;
@@ -43,6 +50,7 @@ mod tidy;
 mod tool;
 mod trend;
 mod verdict;
+mod verify;
 mod why;
 mod witness;
 

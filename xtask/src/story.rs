@@ -41,7 +41,7 @@ pub struct Answer {
 impl Teller {
     /// Through the edge at this port of 127.0.0.1.
     pub fn new(port: u16) -> Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        let http = crate::http::client().no_proxy().timeout(PATIENCE).build()?;
         Ok(Teller {
             http,
             base: format!("http://127.0.0.1:{port}"),
@@ -50,7 +50,7 @@ impl Teller {
 
     /// The same, where an answer has this long to arrive.
     pub fn patient_for(mut self, limit: Duration) -> Result<Self> {
-        self.http = reqwest::Client::builder().no_proxy().timeout(limit).build()?;
+        self.http = crate::http::client().no_proxy().timeout(limit).build()?;
         Ok(self)
     }
 

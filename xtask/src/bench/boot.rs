@@ -92,9 +92,7 @@ impl Hello {
         let image = format!("bench-hello:{}", run_tag(&bench.context.run_id));
         let call = build_call(&bench.plan, &file, &image, &[], &bench.folder().join("hello"));
         timed(bench.context, &call.log(bench.log("boot-hello"))).await?;
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(5));
+        let http = crate::http::client().no_proxy().timeout(Duration::from_secs(5));
         Ok(Hello {
             image,
             http: http.build().context("cannot make an HTTP client")?,

@@ -120,9 +120,7 @@ struct Boot<'a> {
 }
 
 fn http() -> Result<reqwest::Client> {
-    let builder = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(5));
+    let builder = crate::http::client().no_proxy().timeout(Duration::from_secs(5));
     builder.build().context("cannot make an HTTP client")
 }
 

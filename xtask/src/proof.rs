@@ -1,0 +1,80 @@
+//! The proof of a run: which images it proved, how, and by which verdicts. A `ci` run over all services writes one;
+//! `release` takes nothing else. [`Verified`] can be made from a proof alone, and only where every gate passed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Failure;
+use crate::release::settings::Ages;
+use crate::verdict::{Gate, Record};
+
+/// What a whole run came to. One file, `proof.json`, in the run's folder and beside exported images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Raised whenever the shape changes; another one is refused by name.
+    pub version: u32,
+    pub run_id: String,
+    pub started_at: jiff::Timestamp,
+    /// The commit that was checked out, in full.
+    pub commit: String,
+    /// Whether anything in the checkout differed from that commit.
+    pub dirty: bool,
+    /// Of every image here, e.g. `linux/amd64`.
+    pub platform: String,
+    /// What the run was made with: engine, Trivy, buildx, database (words for a reader).
+    pub environment: Vec<String>,
+    /// `local` or `upstream`, and each base image: as the Dockerfile names it -> as it was taken.
+    pub bases_origin: String,
+    pub bases: BTreeMap<String, String>,
+    pub images: Vec<ProvenImage>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProvenImage {
+    pub service: String,
+    /// The repository's last part, e.g. `horme-frontend`.
+    pub image: String,
+    /// The crate's own version.
+    pub crate_version: String,
+    /// The platform manifest's digest: what was tested.
+    pub digest: String,
+    /// The fingerprint of its inputs.
+    pub key: String,
+    /// As in its labels.
+    pub revision: String,
+    pub dockerfile: String,
+    /// The build's arguments.
+    pub args: BTreeMap<String, String>,
+    /// The run that built it, and when.
+    pub built_by: String,
+    /// Every gate's verdict. A reused one says from which run, and how old it was at `started_at`.
+    pub records: Vec<Record>,
+    /// The CycloneDX bill of what is in it (JSON), made when it was scanned; `None` where no scanner looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sbom: Option<serde_json::Value>,
+}
+
+/// Images of which every gate passed, decided and young enough: the only thing that can be pushed.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    proof: Proof,
+}
+
+impl Verified {
+    /// # Errors
+    /// Everything that is wrong, at once: a gate that is missing, violated, undecided (whatever a policy tolerates in
+    /// a plain run), too old, or about another digest.
+    pub fn of(proof: Proof, gates: &[Gate], ages: &Ages, now: jiff::Timestamp) -> Result<Self, Vec<Failure>> {
+        let _ = (proof, gates, ages, now);
+        Err(vec![Failure::undecided("not there yet", "wait")])
+    }
+
+    pub fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    pub fn images(&self) -> &[ProvenImage] {
+        &self.proof.images
+    }
+}
