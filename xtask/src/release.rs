@@ -1,6 +1,7 @@
 //! `release`: all images or none. The order is here: preconditions, claim nothing; push by digest; attach; read back;
 //! move the tags, last of all. What each step does lives in its own file.
 
+mod dry_run;
 pub mod plan;
 pub mod preconditions;
 pub mod settings;
@@ -15,5 +16,9 @@ use crate::exit::Exit;
 /// # Errors
 /// Exit 2, 1 or 3: everything that forbids the release, at once.
 pub async fn run(context: &Context, options: &ReleaseOptions) -> Result<Exit> {
-    bail!("{} {}: not there yet", context.run_id, options.dry_run)
+    if options.dry_run {
+        return dry_run::run(context, options).await;
+    }
+    let ready = preconditions::look(context, options, &context.run_dir.join("images")).await?;
+    bail!("{:?}: not there yet", ready.ready()?)
 }
