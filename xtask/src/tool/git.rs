@@ -256,14 +256,6 @@ pub fn tags_of_head(root: &Path) -> Call {
     git(root, &["tag", "--list", "--points-at", "HEAD"])
 }
 
-/// Prints what differs from the commit, with files that git does not know, a line each.
-pub fn changes(root: &Path) -> Call {
-    git(
-        root,
-        &["status", "--porcelain", "--no-renames", "--untracked-files=all"],
-    )
-}
-
 /// Prints the commit where the branch was left.
 pub fn merge_base(root: &Path, branch: &str) -> Call {
     git(root, &["merge-base", "HEAD", branch])
