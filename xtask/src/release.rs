@@ -2,6 +2,7 @@
 //! attach; read back; move the tags, last of all. What each step does lives in its own file.
 
 mod attach;
+mod classic;
 mod journal;
 mod move_tags;
 mod opening;
@@ -11,6 +12,7 @@ mod push;
 mod put_back;
 mod readback;
 pub mod settings;
+mod shared;
 mod sign;
 mod stage;
 mod state;

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::attach::is_listed;
+use super::classic;
 use super::journal::Step;
 use super::plan::{ImageRelease, ManifestPlan};
 use super::work::{Subject, Work, side_by_side, subjects};
@@ -43,6 +44,7 @@ async fn one(work: &Work<'_>, image: &ImageRelease) -> Result<()> {
         .filter(|subject| subject.image.image == image.image)
     {
         attachments(work, &repository, subject).await?;
+        classic::read_back(work, &repository, subject).await?;
     }
     let image = image.image.clone();
     work.journal.write(Step::ReadBack { image })

@@ -3,9 +3,10 @@
 
 use anyhow::{Context as _, Result};
 
+use super::classic;
 use super::journal::{Statement, Step};
 use super::work::{Subject, Work, side_by_side, subjects};
-use crate::attest::{self, Release, Signer, Trust};
+use crate::attest::{self, Kind, Release, Signer, Trust};
 use crate::exit::Failure;
 use crate::hash;
 use crate::proof::{ProvenImage, Verified};
@@ -77,6 +78,9 @@ async fn sign(
     subject: Subject<'_>,
     of: Statement,
 ) -> Result<()> {
+    if of.kind == Kind::Signature && !work.journal.state().classic.contains_key(&of) {
+        classic::sign(work, signer, &subject).await?;
+    }
     let (verified, image) = proven(verified, &subject)?;
     let release = Release {
         version: &work.plan.version,

@@ -70,14 +70,20 @@ fn lay_image(layout: &Layout, image: &ImageRelease, sources: &[Source]) -> Resul
         }
     }
     match &image.index {
-        Some(index) => keep(layout, index.text.as_bytes()),
+        Some(index) => keep(layout, index.text.as_bytes()).map(drop),
         None => Ok(()),
     }
 }
 
-fn keep(layout: &Layout, bytes: &[u8]) -> Result<()> {
-    let path = layout.blob(&format!("sha256:{}", hash::of(bytes)));
-    whole(&path, "new", bytes).with_context(|| format!("cannot write {}", path.display()))
+/// Keeps bytes of our own; their digest.
+///
+/// # Errors
+/// A disk that is full.
+pub fn keep(layout: &Layout, bytes: &[u8]) -> Result<String> {
+    let digest = format!("sha256:{}", hash::of(bytes));
+    let path = layout.blob(&digest);
+    whole(&path, "new", bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(digest)
 }
 
 /// A blob is there under its name only when it is whole.

@@ -17,6 +17,7 @@ pub struct State {
     pub kept: BTreeSet<Statement>,
     /// With the hash of the bundle.
     pub signed: BTreeMap<Statement, String>,
+    pub classic: BTreeMap<Statement, String>,
     /// By image.
     pub pushed: BTreeMap<String, Sent>,
     /// Image and subject.
@@ -87,6 +88,7 @@ impl State {
             }
             Step::Kept(statement) => drop(self.kept.insert(statement)),
             Step::Signed { of, sha256 } => drop(self.signed.insert(of, sha256)),
+            Step::SignedClassic { of, sha256 } => drop(self.classic.insert(of, sha256)),
             Step::Pushed { image, sent } => drop(self.pushed.insert(image, sent)),
             Step::Attached { image, subject } => drop(self.attached.insert((image, subject))),
             Step::ReadBack { image } => drop(self.read_back.insert(image)),

@@ -1,6 +1,6 @@
 //! What every step of a release works with: the plan, the journal, the folder with what is pushed, the registry.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -144,12 +144,7 @@ impl Work<'_> {
             let path = self.bundle(&statement);
             let bundle = std::fs::read(&path).unwrap_or_default();
             if hash::of(&bundle) != *sha256 {
-                let what = format!("{} is not as it was signed", path.display());
-                let hint = format!(
-                    "`cargo xtask release --undo {}`, then begin anew",
-                    self.plan.version
-                );
-                return Err(Failure::undecided(what, hint).into());
+                return Err(self.spoilt(&path));
             }
             let bytes = attest::attachment(statement.kind, &subject.descriptor, &bundle);
             found.push(Attachment {
@@ -159,6 +154,15 @@ impl Work<'_> {
             });
         }
         Ok(found)
+    }
+}
+
+impl Work<'_> {
+    /// A bundle is not as it was signed.
+    pub fn spoilt(&self, path: &Path) -> anyhow::Error {
+        let what = format!("{} is not as it was signed", path.display());
+        let hint = format!("`cargo xtask release --undo {}`, then begin anew", self.plan.version);
+        Failure::undecided(what, hint).into()
     }
 }
 

@@ -69,7 +69,7 @@ fn go_on(releasing: &Releasing, place: &str) {
 #[test]
 fn killed_at_any_request_a_release_is_resumed_to_the_same_end() {
     let stub = Stub::start();
-    let releasing = Releasing::new("rel-kill", &stub);
+    let mut releasing = Releasing::new("rel-kill", &stub);
     let said = releasing.release(&[]);
     assert_eq!(said.code, Some(0), "{}", said.said());
     let (expected, count) = (end_state(&stub), stub.seen().len());
@@ -86,8 +86,8 @@ fn killed_at_any_request_a_release_is_resumed_to_the_same_end() {
         };
         for when in whens {
             let place = format!("{when:?} request {number}");
-            stub.content().clear();
-            let _ = std::fs::remove_dir_all(releasing.checkout.path("journal"));
+            let stub = Stub::start();
+            releasing.use_registry(&stub);
             if kill_at(&stub, &releasing, number, *when) {
                 kills += 1;
                 go_on(&releasing, &place);

@@ -49,6 +49,11 @@ impl Releasing {
         releasing
     }
 
+    /// Everything from now on goes to another registry.
+    pub(crate) fn use_registry(&mut self, stub: &Stub) {
+        self.registry = stub.host();
+    }
+
     fn make_key(&self) {
         std::fs::create_dir_all(self.checkout.path("keys")).unwrap();
         let mut cosign = Command::new("cosign");
