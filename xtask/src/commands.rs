@@ -68,7 +68,11 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
                 setup: options.setup,
                 ..RunOptions::default()
             };
-            release::run(&context(run_options)?, &options).await
+            let context = match options.dry_run {
+                true => answering(run_options)?,
+                false => context(run_options)?,
+            };
+            release::run(&context, &options).await
         }
         Command::Verify(options) => {
             let run_options = RunOptions {

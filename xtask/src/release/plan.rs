@@ -1,12 +1,16 @@
 //! The plan of a release, worked out ahead of time: what each repository gets, what it has already, and which tags
 //! move from what to what. Pure; what follows only executes it, and `--dry-run` prints it.
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::attest::Kind;
 use crate::layout::{Descriptor, Platform};
+
+pub use words::describe;
 
 /// Of an index over several platforms.
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -333,3 +337,6 @@ fn platform(words: &str) -> Option<Platform> {
         architecture: architecture.to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests;
