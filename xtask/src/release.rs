@@ -3,6 +3,7 @@
 
 mod attach;
 mod classic;
+mod dry_run;
 mod journal;
 mod move_tags;
 mod opening;
@@ -37,6 +38,9 @@ use work::Work;
 /// # Errors
 /// Exit 2, 1 or 3: everything that forbids the release, at once.
 pub async fn run(context: &Context, options: &ReleaseOptions) -> Result<Exit> {
+    if options.dry_run {
+        return dry_run::run(context, options).await;
+    }
     context.create_run_dir()?;
     context.begin("release");
     let ended = match &options.undo {
@@ -70,8 +74,8 @@ async fn release(context: &Context, options: &ReleaseOptions) -> Result<String> 
         opening::begun(context, options).await?
     };
     let ended = carry_out(&opened).await;
-    telling::write(&opened.work, ended.is_ok())?;
-    ended.map(|()| telling::done(&opened.work))
+    let told = telling::write(&opened.work, ended.is_ok());
+    ended.and(told).map(|()| telling::done(&opened.work))
 }
 
 /// Each step finds in the journal what was done of it, and does the rest.

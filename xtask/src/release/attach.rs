@@ -46,7 +46,12 @@ async fn one(work: &Work<'_>, subject: Subject<'_>) -> Result<()> {
                 .collect::<Result<_, _>>()?;
             let tag = digest.replace(':', "-");
             let empty = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] });
-            let list = List { tag: &tag, media_type: INDEX, field: "manifests", empty };
+            let list = List {
+                tag: &tag,
+                media_type: INDEX,
+                field: "manifests",
+                empty,
+            };
             list.add(work.context, &repository, &ours).await?;
         }
     }

@@ -58,7 +58,9 @@ pub async fn attach(work: &Work<'_>, repository: &Repository, subject: &Subject<
     };
     for bytes in [&classic.config, &classic.payload] {
         let digest = stage::keep(&work.layout, bytes)?;
-        repository.push_blob(&digest, &work.layout.blob(&digest), &[]).await?;
+        repository
+            .push_blob(&digest, &work.layout.blob(&digest), &[])
+            .await?;
     }
     let (empty, layers) = layers(&classic)?;
     let list = List {
@@ -88,10 +90,23 @@ pub async fn read_back(work: &Work<'_>, repository: &Repository, subject: &Subje
     let there: Value = there.map_or(Ok(Value::Null), |raw| serde_json::from_slice(&raw.bytes))?;
     let listed = there["layers"].as_array().map_or(&[][..], Vec::as_slice);
     let (_, layers) = layers(&classic)?;
-    let payload = repository.blob(&format!("sha256:{}", hash::of(&classic.payload)), classic.payload.len() as u64).await?;
+    let payload = repository
+        .blob(
+            &format!("sha256:{}", hash::of(&classic.payload)),
+            classic.payload.len() as u64,
+        )
+        .await?;
     if layers.iter().all(|layer| is_among(listed, layer)) && payload == classic.payload {
         return Ok(());
     }
-    let what = format!("{}:{} does not hold the signature", repository.shown(), classic.tag);
-    Err(Failure::violated(what, "no tag has moved: find out who wrote there, then `cargo xtask release --resume`").into())
+    let what = format!(
+        "{}:{} does not hold the signature",
+        repository.shown(),
+        classic.tag
+    );
+    Err(Failure::violated(
+        what,
+        "no tag has moved: find out who wrote there, then `cargo xtask release --resume`",
+    )
+    .into())
 }

@@ -52,7 +52,10 @@ pub enum Step {
         sha256: String,
     },
     /// The same signature as cosign 2 looks for it.
-    SignedClassic { of: Statement, sha256: String },
+    SignedClassic {
+        of: Statement,
+        sha256: String,
+    },
     /// The repository has the image by its digests.
     Pushed {
         image: String,

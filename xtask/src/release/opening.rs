@@ -17,7 +17,7 @@ use crate::cli::ReleaseOptions;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::process;
-use crate::proof::Verified;
+use crate::proof::{self, Verified};
 use crate::registry::Client;
 use crate::tool::git;
 use crate::verdict::Gate;
@@ -175,6 +175,7 @@ pub async fn resumed<'a>(context: &'a Context, options: &ReleaseOptions) -> Resu
         return Err(nothing_to_resume(&lock, &version));
     };
     refuse_other_commit(context, &version, &state).await?;
+    refuse_other_images(options, &version, &state)?;
     let journal = Journal::open(lock, &version, &context.run_id)?;
     let at = state.opened.map(|(_, at)| at).unwrap_or_default();
     Ok(Opened {
@@ -226,6 +227,26 @@ async fn refuse_other_commit(context: &Context, version: &str, state: &State) ->
         state.commit
     );
     Err(Failure::usage(what, hint).into())
+}
+
+/// Images that are named once more must be those that it was begun with.
+fn refuse_other_images(options: &ReleaseOptions, version: &str, state: &State) -> Result<()> {
+    let plan = state.plan.iter().flat_map(|plan| &plan.images);
+    let known: Vec<&str> = plan
+        .flat_map(|image| &image.manifests)
+        .map(|manifest| manifest.digest.as_str())
+        .collect();
+    for folder in &options.images {
+        let (proof, _) = proof::from_folder(folder)?;
+        let other = proof.images.iter().find(|image| !known.contains(&image.digest.as_str()));
+        if let Some(other) = other {
+            let place = folder.display();
+            let what = format!("{place} has {} of {}, which {version} was not begun with", other.digest, other.image);
+            let hint = "leave --images out: the journal has the images; or close it with --undo, and begin anew";
+            return Err(Failure::usage(what, hint).into());
+        }
+    }
+    Ok(())
 }
 
 /// The proofs that the release was begun with, judged as they were then: it does not grow too old on the way.

@@ -76,7 +76,11 @@ impl List<'_> {
         list.filter(|list| list[self.field].is_array()).ok_or_else(|| {
             let (shown, tag) = (repository.shown(), self.tag);
             let what = format!("{shown}:{tag} lists no {} ({})", self.field, raw.media_type);
-            Failure::usage(what, "it is not ours to replace: find out who wrote it, and delete it").into()
+            Failure::usage(
+                what,
+                "it is not ours to replace: find out who wrote it, and delete it",
+            )
+            .into()
         })
     }
 
@@ -131,10 +135,19 @@ mod tests {
         let mut known = vec![theirs('a')];
         merge(&mut known, &[theirs('b'), entry('a', Value::Null), theirs('b')]);
         assert_eq!(known, [theirs('a'), theirs('b')]);
-        let list = List { tag: "x", media_type: "y", field: "manifests", empty: Value::Null };
-        let there = json!({ "schemaVersion": 2, "annotations": { "kept": "too" }, "manifests": [theirs('a')] });
+        let list = List {
+            tag: "x",
+            media_type: "y",
+            field: "manifests",
+            empty: Value::Null,
+        };
+        let there =
+            json!({ "schemaVersion": 2, "annotations": { "kept": "too" }, "manifests": [theirs('a')] });
         let written = list.with_entries(there, known.clone());
-        assert_eq!((list.entries(&written), &written["annotations"]["kept"]), (&known[..], &json!("too")));
+        assert_eq!(
+            (list.entries(&written), &written["annotations"]["kept"]),
+            (&known[..], &json!("too"))
+        );
     }
 
     #[test]

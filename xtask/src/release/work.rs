@@ -161,7 +161,10 @@ impl Work<'_> {
     /// A bundle is not as it was signed.
     pub fn spoilt(&self, path: &Path) -> anyhow::Error {
         let what = format!("{} is not as it was signed", path.display());
-        let hint = format!("`cargo xtask release --undo {}`, then begin anew", self.plan.version);
+        let hint = format!(
+            "`cargo xtask release --undo {}`, then begin anew",
+            self.plan.version
+        );
         Failure::undecided(what, hint).into()
     }
 }

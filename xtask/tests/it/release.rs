@@ -19,7 +19,10 @@ fn public(stub: &Stub) -> BTreeMap<String, String> {
 
 fn list(stub: &Stub, releasing: &Releasing, service: usize) -> Vec<Value> {
     let tag = releasing.digest(service).replace(':', "-");
-    let index = stub.content().manifest(&releasing.repository(service), &tag).unwrap();
+    let index = stub
+        .content()
+        .manifest(&releasing.repository(service), &tag)
+        .unwrap();
     let index: Value = serde_json::from_slice(&index).unwrap();
     index["manifests"].as_array().unwrap().clone()
 }
@@ -38,9 +41,17 @@ fn a_release_arrives_whole_and_a_second_one_sends_what_changed() {
     for service in [0, 1] {
         let (repository, digest) = (releasing.repository(service), releasing.digest(service));
         for tag in ["1.4.2", "1.4", "1", "latest", "claim-1.4.2"] {
-            assert_eq!(stub.content().tag(&repository, tag).as_ref(), Some(&digest), "{tag}");
+            assert_eq!(
+                stub.content().tag(&repository, tag).as_ref(),
+                Some(&digest),
+                "{tag}"
+            );
         }
-        assert_eq!(list(&stub, &releasing, service).len(), 4, "signature, bill, provenance, verdicts");
+        assert_eq!(
+            list(&stub, &releasing, service).len(),
+            4,
+            "signature, bill, provenance, verdicts"
+        );
     }
     // What both share was sent once.
     let shared = stub.seen_of("POST", "blobs/uploads/*mount=");
@@ -48,7 +59,10 @@ fn a_release_arrives_whole_and_a_second_one_sends_what_changed() {
     assert_eq!(releasing.steps("1.4.2").last().unwrap()["step"], "done");
     assert!(!releasing.journal("1.4.2").join("layout").exists());
     let told: Value = serde_json::from_str(&releasing.read("reports/latest/release.json")).unwrap();
-    assert_eq!((told["done"].clone(), told["sent"]["mounted"].clone()), (json!(true), json!(1)));
+    assert_eq!(
+        (told["done"].clone(), told["sent"]["mounted"].clone()),
+        (json!(true), json!(1))
+    );
 
     // One changed: of the other nothing is sent but names.
     let before = stub.content().snapshot();
@@ -62,17 +76,26 @@ fn a_release_arrives_whole_and_a_second_one_sends_what_changed() {
     assert_eq!(after[&other].manifests, before[&other].manifests);
     assert_eq!(stub.content().tag(&other, "1.4.3"), Some(releasing.digest(1)));
     assert_eq!(stub.content().tag(&other, "latest"), Some(releasing.digest(1)));
-    assert_ne!(after[&releasing.repository(0)].blobs, before[&releasing.repository(0)].blobs);
+    assert_ne!(
+        after[&releasing.repository(0)].blobs,
+        before[&releasing.repository(0)].blobs
+    );
     let names = stub.writes().into_iter().filter(|write| write.contains(&other));
     let uploads: Vec<String> = names.filter(|write| write.contains("/blobs/")).collect();
-    assert!(uploads.len() <= 1, "whether it may push is asked, no more: {uploads:?}");
+    assert!(
+        uploads.len() <= 1,
+        "whether it may push is asked, no more: {uploads:?}"
+    );
 
     // Nothing changed, the same version once more: nothing is written at all.
     let before = stub.content().snapshot();
     well(&releasing, &[]);
     assert_eq!(stub.content().snapshot(), before);
     let told: Value = serde_json::from_str(&releasing.read("reports/latest/release.json")).unwrap();
-    assert_eq!((&told["sent"]["uploaded"], &told["signed"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&told["sent"]["uploaded"], &told["signed"]),
+        (&json!(0), &json!(0))
+    );
 }
 
 #[test]
@@ -82,7 +105,12 @@ fn what_a_registry_fails_at_for_a_while_is_tried_again() {
     stub.fault("PUT", "/blobs/uploads/", 1, Fault::Reset(100));
     stub.fault("PUT", "/blobs/uploads/", 2, Fault::Busy(Some("1".to_owned())));
     stub.fault("POST", "/blobs/uploads/", 4, Fault::Busy(None));
-    stub.fault("PUT", "/manifests/", 1, Fault::Refuse(404, "MANIFEST_BLOB_UNKNOWN"));
+    stub.fault(
+        "PUT",
+        "/manifests/",
+        1,
+        Fault::Refuse(404, "MANIFEST_BLOB_UNKNOWN"),
+    );
     stub.fault("PUT", "/manifests/", 3, Fault::Refuse(500, "UNKNOWN"));
     stub.fault("PUT", "/manifests/", 5, Fault::Unanswered);
     well(&releasing, &[]);
@@ -116,14 +144,18 @@ fn a_lost_list_of_attachments_is_written_again_and_others_entries_stay() {
     let stub = Stub::start();
     let releasing = Releasing::new("rel-list", &stub);
     let (repository, tag) = (releasing.repository(0), releasing.digest(0).replace(':', "-"));
-    let foreign = |digit: &str| json!({ "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "digest": format!("sha256:{}", digit.repeat(64)), "size": 7, "annotations": { "by": "another" } });
+    let foreign = |digit: &str| {
+        json!({ "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": format!("sha256:{}", digit.repeat(64)), "size": 7, "annotations": { "by": "another" } })
+    };
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [foreign("a")] }).to_string();
-    stub.content().put_manifest(&repository, &tag, INDEX, index.as_bytes());
+    stub.content()
+        .put_manifest(&repository, &tag, INDEX, index.as_bytes());
     stub.fault("PUT", &format!("/manifests/{tag}"), 1, Fault::Lost);
     // Another writer comes after our second write, and knows nothing of ours.
     let (content, name) = (stub.content(), (repository.clone(), tag.clone()));
-    let theirs = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [foreign("a"), foreign("b")] }).to_string();
+    let theirs = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [foreign("a"), foreign("b")] })
+        .to_string();
     stub.on("PUT", &format!("/manifests/{tag}"), 2, When::After, move || {
         content.put_manifest(&name.0, &name.1, INDEX, theirs.as_bytes());
         Then::GoOn
@@ -139,7 +171,11 @@ fn a_lost_list_of_attachments_is_written_again_and_others_entries_stay() {
     lossy.fault_from("PUT", &format!("/manifests/{tag}"), 1, Fault::Lost);
     let said = releasing.release(&[]);
     assert_eq!(said.code, Some(3), "{}", said.said());
-    assert!(said.stderr.contains("does not keep what is written to it"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("does not keep what is written to it"),
+        "{}",
+        said.stderr
+    );
     assert_eq!(public(&lossy), BTreeMap::new());
 }
 
@@ -156,7 +192,11 @@ fn a_tag_that_cannot_be_moved_takes_the_others_back() {
     stub.fault_from("PUT", &path, 1, Fault::Refuse(403, "DENIED"));
     let said = releasing.release(&[]);
     assert_eq!(said.code, Some(3), "{}", said.said());
-    assert!(said.stderr.contains("not all tags could be moved"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("not all tags could be moved"),
+        "{}",
+        said.stderr
+    );
     let mut after = public(&stub);
     // New ones cannot be taken away here; that is said.
     assert!(said.stderr.contains("deletes no tags"), "{}", said.stderr);
@@ -172,7 +212,10 @@ fn a_tag_that_cannot_be_moved_takes_the_others_back() {
 
 #[test]
 fn undo_puts_back_what_the_tags_pointed_to_and_the_version_is_spent() {
-    let stub = Stub::with(crate::stub::Look { deletes_tags: true, ..Default::default() });
+    let stub = Stub::with(crate::stub::Look {
+        deletes_tags: true,
+        ..Default::default()
+    });
     let mut releasing = Releasing::new("rel-undo", &stub);
     well(&releasing, &[]);
     let before = public(&stub);
@@ -183,12 +226,24 @@ fn undo_puts_back_what_the_tags_pointed_to_and_the_version_is_spent() {
     let (repository, digest) = (releasing.repository(0), "1.4.2");
     let theirs = stub.content().manifest(&repository, digest).unwrap();
     let other = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }).to_string();
-    stub.content().put_manifest(&repository, "1.4", INDEX, other.as_bytes());
+    stub.content()
+        .put_manifest(&repository, "1.4", INDEX, other.as_bytes());
     let said = well(&releasing, &["--undo", "1.4.3"]);
-    assert!(said.contains("left alone, because somebody moved it since: 1.4 of"), "{said}");
+    assert!(
+        said.contains("left alone, because somebody moved it since: 1.4 of"),
+        "{said}"
+    );
     let mut after = public(&stub);
-    stub.content().put_manifest(&repository, "1.4", "application/vnd.oci.image.manifest.v1+json", &theirs);
-    after.insert(format!("{repository}:1.4"), before[&format!("{repository}:1.4")].clone());
+    stub.content().put_manifest(
+        &repository,
+        "1.4",
+        "application/vnd.oci.image.manifest.v1+json",
+        &theirs,
+    );
+    after.insert(
+        format!("{repository}:1.4"),
+        before[&format!("{repository}:1.4")].clone(),
+    );
     assert_eq!(after, before);
     // Once more changes nothing; the claim stays, and with it the version is spent.
     stub.forget();
@@ -197,7 +252,11 @@ fn undo_puts_back_what_the_tags_pointed_to_and_the_version_is_spent() {
     assert!(stub.content().tag(&repository, "claim-1.4.3").is_some());
     let said = releasing.release(&["--undo", "9.9.9"]);
     assert_eq!(said.code, Some(2), "{}", said.said());
-    assert!(said.stderr.contains("1.4.2: done; 1.4.3: undone"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("1.4.2: done; 1.4.3: undone"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]

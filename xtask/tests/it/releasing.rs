@@ -32,7 +32,10 @@ impl Releasing {
     pub(crate) fn new(prefix: &str, stub: &Stub) -> Self {
         let services = vec![format!("{prefix}-a"), format!("{prefix}-b")];
         let checkout = Checkout::new(services.iter().map(|name| Fixture::new(name)).collect());
-        let contents = services.iter().map(|name| (name.clone(), "first".to_owned())).collect();
+        let contents = services
+            .iter()
+            .map(|name| (name.clone(), "first".to_owned()))
+            .collect();
         let releasing = Releasing {
             checkout,
             services,
@@ -58,7 +61,9 @@ impl Releasing {
         std::fs::create_dir_all(self.checkout.path("keys")).unwrap();
         let mut cosign = Command::new("cosign");
         cosign.args(["generate-key-pair", "--output-key-prefix", "release"]);
-        cosign.env("COSIGN_PASSWORD", "").current_dir(self.checkout.path("keys"));
+        cosign
+            .env("COSIGN_PASSWORD", "")
+            .current_dir(self.checkout.path("keys"));
         let made = ended(cosign.output().unwrap());
         assert_eq!(made.code, Some(0), "{}", made.said());
         let public = std::fs::read_to_string(self.checkout.path("keys/release.pub")).unwrap();
@@ -68,7 +73,8 @@ impl Releasing {
     fn git(&self, words: &[&str]) -> String {
         let mut git = Command::new("git");
         git.arg("-C").arg(self.checkout.path(""));
-        git.args(["-c", "user.name=x", "-c", "user.email=x@example.com"]).args(words);
+        git.args(["-c", "user.name=x", "-c", "user.email=x@example.com"])
+            .args(words);
         let ended = ended(git.output().unwrap());
         assert_eq!(ended.code, Some(0), "{words:?}: {}", ended.said());
         ended.stdout.trim().to_owned()
@@ -76,7 +82,8 @@ impl Releasing {
 
     /// Makes the image of the n-th service another one; counts from the next version on.
     pub(crate) fn change(&mut self, service: usize, content: &str) {
-        self.contents.insert(self.services[service].clone(), content.to_owned());
+        self.contents
+            .insert(self.services[service].clone(), content.to_owned());
     }
 
     /// Commits, tags and proves a version.
@@ -95,18 +102,29 @@ impl Releasing {
     /// Writes images and proof, as `ci --export` does.
     fn prove(&self) {
         let _ = std::fs::remove_dir_all(self.checkout.path("images"));
-        self.checkout.write("images/oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
-        let images: Vec<(String, Value)> = self.services.iter().map(|name| (name.clone(), self.image(name))).collect();
+        self.checkout
+            .write("images/oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
+        let images: Vec<(String, Value)> = self
+            .services
+            .iter()
+            .map(|name| (name.clone(), self.image(name)))
+            .collect();
         let named = images.iter().map(|(name, manifest)| {
             let mut named = manifest.clone();
-            named["annotations"] = json!({ "org.opencontainers.image.ref.name": format!("horme-test-{name}") });
+            named["annotations"] =
+                json!({ "org.opencontainers.image.ref.name": format!("horme-test-{name}") });
             named
         });
         let index = json!({ "schemaVersion": 2, "manifests": named.collect::<Vec<_>>() });
         self.checkout.write("images/index.json", &index.to_string());
-        let now = Command::new("date").args(["--utc", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
+        let now = Command::new("date")
+            .args(["--utc", "+%Y-%m-%dT%H:%M:%SZ"])
+            .output()
+            .unwrap();
         let now = ended(now).stdout.trim().to_owned();
-        let proven = images.iter().map(|(name, manifest)| proven(name, manifest["digest"].as_str().unwrap(), &now));
+        let proven = images
+            .iter()
+            .map(|(name, manifest)| proven(name, manifest["digest"].as_str().unwrap(), &now));
         let proof = json!({
             "version": 1, "run_id": "20261121-100000-abcd", "started_at": now, "commit": self.git(&["rev-parse", "HEAD"]),
             "dirty": false, "platform": "linux/amd64", "environment": [], "bases_origin": "local", "bases": {},
@@ -131,8 +149,12 @@ impl Releasing {
     }
 
     fn blob(&self, media_type: &str, content: &str) -> Value {
-        let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-        self.checkout.write(&format!("images/blobs/sha256/{hex}"), content);
+        let hex: String = Sha256::digest(content)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.checkout
+            .write(&format!("images/blobs/sha256/{hex}"), content);
         json!({ "mediaType": media_type, "digest": format!("sha256:{hex}"), "size": content.len() })
     }
 
@@ -151,7 +173,11 @@ impl Releasing {
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let images = if words.contains(&"--undo") { &[][..] } else { &["--images", "images"] };
+        let images = if words.contains(&"--undo") {
+            &[][..]
+        } else {
+            &["--images", "images"]
+        };
         let mut command = self.checkout.command(&[&["release"], words, images].concat());
         command
             .env("HORME_REGISTRY", format!("{}/{OWNER}", self.registry))
@@ -159,7 +185,12 @@ impl Releasing {
             .env("HORME_RELEASES_DIR", self.checkout.path("journal"))
             .env("COSIGN_PASSWORD", "")
             .env("DOCKER_CONFIG", self.checkout.path("state/docker"));
-        for name in ["GITHUB_ACTIONS", "GITHUB_REF", "GITHUB_REF_NAME", "ACTIONS_ID_TOKEN_REQUEST_URL"] {
+        for name in [
+            "GITHUB_ACTIONS",
+            "GITHUB_REF",
+            "GITHUB_REF_NAME",
+            "ACTIONS_ID_TOKEN_REQUEST_URL",
+        ] {
             command.env_remove(name);
         }
         command
@@ -171,18 +202,25 @@ impl Releasing {
 
     /// The folder of a version's journal.
     pub(crate) fn journal(&self, version: &str) -> PathBuf {
-        self.checkout.path("journal").join(&self.registry).join(OWNER).join(version)
+        self.checkout
+            .path("journal")
+            .join(&self.registry)
+            .join(OWNER)
+            .join(version)
     }
 
     /// The steps of a version's journal, in order.
     pub(crate) fn steps(&self, version: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.journal(version).join("journal.jsonl")).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 }
 
 fn proven(service: &str, digest: &str, now: &str) -> Value {
-    let records: Vec<Value> = GATES.iter().map(|gate| record(service, gate, digest, now)).collect();
+    let records: Vec<Value> = GATES
+        .iter()
+        .map(|gate| record(service, gate, digest, now))
+        .collect();
     json!({
         "service": service, "image": format!("horme-test-{service}"), "crate_version": "0.1.0", "digest": digest,
         "key": "0".repeat(64), "revision": "0".repeat(40), "dockerfile": format!("docker/Dockerfile.{service}"),
