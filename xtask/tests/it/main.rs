@@ -28,6 +28,7 @@ mod registry;
 mod relay;
 mod release;
 mod release_killed;
+mod release_refused;
 mod releasing;
 mod reports;
 mod reuse;
