@@ -238,11 +238,18 @@ fn refuse_other_images(options: &ReleaseOptions, version: &str, state: &State) -
         .collect();
     for folder in &options.images {
         let (proof, _) = proof::from_folder(folder)?;
-        let other = proof.images.iter().find(|image| !known.contains(&image.digest.as_str()));
+        let other = proof
+            .images
+            .iter()
+            .find(|image| !known.contains(&image.digest.as_str()));
         if let Some(other) = other {
             let place = folder.display();
-            let what = format!("{place} has {} of {}, which {version} was not begun with", other.digest, other.image);
-            let hint = "leave --images out: the journal has the images; or close it with --undo, and begin anew";
+            let what = format!(
+                "{place} has {} of {}, which {version} was not begun with",
+                other.digest, other.image
+            );
+            let hint =
+                "leave --images out: the journal has the images; or close it with --undo, and begin anew";
             return Err(Failure::usage(what, hint).into());
         }
     }

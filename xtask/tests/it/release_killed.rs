@@ -77,7 +77,8 @@ fn go_on(releasing: &Releasing, place: &str) {
 /// Releases, and is killed when its journal has so many lines.
 fn kill_at_line(releasing: &Releasing, count: usize) {
     let journal = releasing.journal("1.4.2").join("journal.jsonl");
-    let lines = || std::fs::read(&journal).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count());
+    let lines =
+        || std::fs::read(&journal).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count());
     let mut child = releasing.command(&[]).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     while lines() < count && child.try_wait().unwrap().is_none() && Instant::now() < deadline {
@@ -154,7 +155,10 @@ fn killed_at_any_step_of_its_journal_a_release_is_resumed_to_the_same_end() {
         let (place, stub) = (format!("at line {count}"), Stub::start());
         releasing.use_registry(&stub);
         kill_at_line(&releasing, count);
-        let is_done = releasing.steps("1.4.2").last().is_some_and(|line| line["step"] == "done");
+        let is_done = releasing
+            .steps("1.4.2")
+            .last()
+            .is_some_and(|line| line["step"] == "done");
         if !is_done {
             go_on(&releasing, &place);
         }

@@ -212,7 +212,9 @@ impl Releasing {
     /// The steps of a version's journal, in order.
     pub(crate) fn steps(&self, version: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.journal(version).join("journal.jsonl")).unwrap();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 }
 
