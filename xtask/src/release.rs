@@ -19,6 +19,8 @@ mod stage;
 mod state;
 pub mod tags;
 mod telling;
+#[cfg(test)]
+mod testing;
 mod undo;
 mod work;
 

@@ -1,13 +1,18 @@
 //! The journal of a release: a folder with everything that it pushes, and a file of JSON lines, one a step that was
 //! done, each on the disk before the next one begins. What was done is all that `--resume` and `--undo` go by.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+mod lock;
+mod step;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
-use serde::{Deserialize, Serialize};
+
+pub use lock::Lock;
+pub use step::{Former, FormerManifest, Line, Sent, Statement, Step, Tag};
 
 use super::state::State;
 use crate::exit::Failure;
@@ -17,129 +22,6 @@ pub const VERSION: u32 = 1;
 
 /// The lines, in the journal's folder.
 pub const FILE: &str = "journal.jsonl";
-
-/// One line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    pub at: jiff::Timestamp,
-    pub run_id: String,
-    #[serde(flatten)]
-    pub step: Step,
-}
-
-/// What was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "step")]
-pub enum Step {
-    /// The first one.
-    Opened {
-        version: u32,
-        release: String,
-        snapshot: bool,
-        commit: String,
-        /// What tags pointed to before the same images were released under the same version by an earlier journal.
-        inherited: Vec<Former>,
-    },
-    /// The plan holds, and everything that it pushes lies in the folder. From here on the release can be resumed.
-    Staged {
-        plan: Box<super::plan::ReleasePlan>,
-    },
-    /// A statement hangs at its subject already, and is sound.
-    Kept(Statement),
-    /// A statement is signed; the bundle's hash.
-    Signed {
-        of: Statement,
-        sha256: String,
-    },
-    /// The same signature as cosign 2 looks for it.
-    SignedClassic {
-        of: Statement,
-        sha256: String,
-    },
-    /// The repository has the image by its digests.
-    Pushed {
-        image: String,
-        sent: Sent,
-    },
-    /// All statements about a digest hang at it.
-    Attached {
-        image: String,
-        subject: String,
-    },
-    /// The registry gives back what was tested.
-    ReadBack {
-        image: String,
-    },
-    /// What all tags pointed to before any of them moved.
-    Remembered {
-        tags: Vec<Former>,
-    },
-    Claimed {
-        image: String,
-    },
-    /// Tags begin to move: the step that users see.
-    Moving,
-    Moved(Tag),
-    /// A tag points to what it pointed to before.
-    PutBack(Tag),
-    Done,
-    Undoing,
-    /// Tags that this registry could not take away.
-    Undone {
-        stayed: Vec<Tag>,
-    },
-}
-
-/// A statement: about which manifest of which image, of which kind.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Statement {
-    pub image: String,
-    pub subject: String,
-    pub kind: crate::attest::Kind,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Tag {
-    pub image: String,
-    pub tag: String,
-}
-
-/// What a tag pointed to; `None` where it was not there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Former {
-    #[serde(flatten)]
-    pub of: Tag,
-    pub manifest: Option<FormerManifest>,
-}
-
-/// A manifest as exact text, so that it can be put under its tag again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FormerManifest {
-    pub digest: String,
-    pub media_type: String,
-    pub text: String,
-}
-
-/// What it took to push an image.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sent {
-    /// Blobs that were there.
-    pub there: usize,
-    /// That another repository lent.
-    pub mounted: usize,
-    pub uploaded: usize,
-    /// Of the uploaded ones.
-    pub bytes: u64,
-}
-
-impl std::ops::AddAssign for Sent {
-    fn add_assign(&mut self, other: Self) {
-        self.there += other.there;
-        self.mounted += other.mounted;
-        self.uploaded += other.uploaded;
-        self.bytes += other.bytes;
-    }
-}
 
 /// A journal that is open: nobody else writes to any journal of this owner.
 #[derive(Debug)]
@@ -154,81 +36,6 @@ pub struct Journal {
 struct Open {
     file: File,
     state: State,
-}
-
-/// Journals of one owner at one registry on this machine. Releases move the same tags, so one goes on at a time.
-#[derive(Debug)]
-pub struct Lock {
-    /// `<journals>/<host>/<owner>`.
-    pub folder: PathBuf,
-    _file: File,
-}
-
-/// Who holds the lock.
-#[derive(Debug, Serialize, Deserialize)]
-struct Holder {
-    run_id: String,
-    what: String,
-}
-
-impl Lock {
-    /// `what` is being done, e.g. `the release 1.4.2`.
-    ///
-    /// # Errors
-    /// Exit 3: another run holds it (names what it does), or the folder cannot be written.
-    pub fn take(folder: PathBuf, run_id: &str, what: &str) -> Result<Self> {
-        let path = folder.join("lock");
-        let failed = |error: std::io::Error| {
-            let what = format!("cannot keep a journal in {}: {error}", folder.display());
-            Failure::undecided(what, "make that folder writable, or name another: --journal DIR")
-        };
-        std::fs::create_dir_all(&folder).map_err(failed)?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&path).map_err(failed)?;
-        if let Err(error) = file.try_lock() {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            return Err(match error {
-                TryLockError::WouldBlock => held(&text),
-                TryLockError::Error(error) => failed(error),
-            }
-            .into());
-        }
-        let holder = Holder {
-            run_id: run_id.to_owned(),
-            what: what.to_owned(),
-        };
-        let text = serde_json::to_vec(&holder)?;
-        file.set_len(0)
-            .and_then(|()| file.write_all(&text))
-            .map_err(failed)?;
-        Ok(Lock { folder, _file: file })
-    }
-
-    /// Versions that have a journal here, and how far each is.
-    pub fn all(&self) -> Vec<(String, State)> {
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut found: Vec<(String, State)> = entries
-            .filter_map(|entry| {
-                let state = State::of(&read(&entry.path()).ok()?.0);
-                Some((entry.file_name().into_string().ok()?, state))
-            })
-            .collect();
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        found
-    }
-}
-
-fn held(text: &str) -> Failure {
-    let holder = serde_json::from_str::<Holder>(text).ok();
-    let who = holder.map_or("another run".to_owned(), |holder| {
-        format!("{} (run {})", holder.what, holder.run_id)
-    });
-    Failure::undecided(
-        format!("{who} is under way on this machine"),
-        "wait until it has ended",
-    )
 }
 
 impl Journal {

@@ -221,3 +221,24 @@ async fn take_back(work: &Work<'_>, error: anyhow::Error) -> anyhow::Error {
     };
     Failure::undecided(what, resume).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::testing::plan;
+
+    #[test]
+    fn exact_tags_move_before_floating_ones_and_latest_very_last() {
+        let plan = plan(&[("a", &[]), ("b", &[])]);
+        let images = plan.images.iter();
+        let moves: Vec<Move> = images
+            .flat_map(|image| image.tags.iter().map(move |to| Move { image, to }))
+            .collect();
+        let waves = waves("1.4.2", &moves).map(|wave| {
+            let tags: Vec<String> = wave.iter().map(|one| one.to.tag.clone()).collect();
+            tags.join(" ")
+        });
+        let exact = "1.4.2 sha-cccccccccccc 1.4.2 sha-cccccccccccc";
+        assert_eq!(waves, [exact, "1.4 1 1.4 1", "latest latest"]);
+    }
+}

@@ -144,3 +144,37 @@ fn word(how: Pushed) -> &'static str {
         Pushed::Uploaded => "uploaded:",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::testing::plan;
+
+    #[test]
+    fn what_many_share_is_pushed_first_then_what_is_large() {
+        let plan = plan(&[
+            ("a", &[("config-a", 1), ("base", 5), ("own-a", 70)]),
+            ("b", &[("config-b", 1), ("base", 5), ("own-b", 80), ("own-b", 80)]),
+        ]);
+        let images: Vec<&ImageRelease> = plan.images.iter().collect();
+        let needs = needs(&images);
+        let order: Vec<(&str, usize)> = needs
+            .iter()
+            .map(|need| (need.digest, need.images.len()))
+            .collect();
+        assert_eq!(order[..3], [("base", 2), ("own-b", 1), ("own-a", 1)]);
+        assert_eq!(order.len(), 5, "each once: {order:?}");
+    }
+
+    #[test]
+    fn only_what_was_uploaded_counts_in_bytes() {
+        let mut sent = Sent::default();
+        for how in [Pushed::There, Pushed::Mounted, Pushed::Uploaded, Pushed::Uploaded] {
+            sent += counted(how, 10);
+        }
+        assert_eq!(
+            (sent.there, sent.mounted, sent.uploaded, sent.bytes),
+            (1, 1, 2, 20)
+        );
+    }
+}
