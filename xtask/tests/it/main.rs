@@ -39,3 +39,4 @@ mod stub;
 mod surroundings;
 mod terminal;
 mod trend;
+mod verify;
