@@ -40,3 +40,4 @@ mod stub;
 mod surroundings;
 mod terminal;
 mod trend;
+mod verify;
