@@ -24,6 +24,7 @@ mod killed;
 mod malformed;
 mod network;
 mod page;
+mod real_registry;
 mod registry;
 mod relay;
 mod release;
