@@ -24,6 +24,7 @@ mod killed;
 mod malformed;
 mod network;
 mod page;
+mod proof;
 mod registry;
 mod relay;
 mod reports;
