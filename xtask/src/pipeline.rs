@@ -458,7 +458,7 @@ impl<'a> Run<'a> {
             records.extend(self.faults(&images, records).await);
         }
         self.unjudged(records);
-        let bills = self.scanner.as_ref().map(scan::Scanner::bills);
+        let bills = self.scanner.as_ref().map(scan::Scanner::take_bills);
         Ok(Proven {
             engine: self.engine.clone(),
             images,

@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result};
 
 pub use cosign::cosign;
 pub use preflight::preflight;
-pub use scanner::{named_trivy, trivy};
+pub use scanner::{named_trivy, scanner_words, trivy};
 pub use tools::{database, hadolint};
 
 use crate::bases::{self, Bases};

@@ -293,6 +293,13 @@ mod tests {
     }
 
     #[test]
+    fn a_platform_is_said_as_images_say_it() {
+        assert_eq!(platform("linux", "x86_64"), "linux/amd64");
+        assert_eq!(platform("linux", "aarch64"), "linux/arm64");
+        assert_eq!(platform("linux", "riscv64"), "linux/riscv64");
+    }
+
+    #[test]
     fn what_keeps_an_engine_from_answering_is_told_apart() {
         use std::io::ErrorKind::{ConnectionRefused, PermissionDenied};
         assert_eq!(trouble(&broken(PermissionDenied)), Some(Trouble::Forbidden));

@@ -25,6 +25,7 @@ mod malformed;
 mod network;
 mod page;
 mod real_registry;
+mod proof;
 mod registry;
 mod relay;
 mod release;
