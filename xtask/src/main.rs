@@ -53,6 +53,8 @@ mod verdict;
 mod verify;
 mod why;
 mod witness;
+#[cfg(test)]
+mod workflows;
 
 use std::process::ExitCode;
 use std::time::Instant;
