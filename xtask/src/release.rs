@@ -1,6 +1,8 @@
 //! `release`: all images or none. The order is here: preconditions, claim nothing; push by digest; attach; read back;
 //! move the tags, last of all. What each step does lives in its own file.
 
+pub mod plan;
+pub mod preconditions;
 pub mod settings;
 pub mod tags;
 
