@@ -238,6 +238,24 @@ pub fn default_branch(stdout: &str) -> Option<&'static str> {
     DEFAULT_BRANCHES.into_iter().find(|name| there(name))
 }
 
+/// Prints the address of the remote `origin`.
+pub fn remote(root: &Path) -> Call {
+    git(root, &["remote", "get-url", "origin"])
+}
+
+/// Lists the tags of the commit that is checked out.
+pub fn tags_of_head(root: &Path) -> Call {
+    git(root, &["tag", "--list", "--points-at", "HEAD"])
+}
+
+/// Prints what differs from the commit, with files that git does not know, a line each.
+pub fn changes(root: &Path) -> Call {
+    git(
+        root,
+        &["status", "--porcelain", "--no-renames", "--untracked-files=all"],
+    )
+}
+
 /// Prints the commit where the branch was left.
 pub fn merge_base(root: &Path, branch: &str) -> Call {
     git(root, &["merge-base", "HEAD", branch])
