@@ -35,6 +35,7 @@ mod registry;
 mod release;
 mod report;
 mod reproduce;
+mod rescan;
 mod revision;
 mod scaffold;
 mod selftest;

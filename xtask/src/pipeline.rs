@@ -37,10 +37,18 @@ const SIDE_BY_SIDE: usize = 2;
 /// Only where the run's folder cannot be made.
 pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exit> {
     context.create_run_dir()?;
-    let board = &context.board;
     context.begin(command);
     let mut said = Said::default();
     let ended = steps(context, gates, &mut said).await;
+    finish(context, command, said, ended).await
+}
+
+/// The end of every run that judges: its report in each form, its line of history, its bundle, and how it ends.
+///
+/// # Errors
+/// None that a report could not say.
+pub async fn finish(context: &Context, command: &str, mut said: Said, ended: Result<()>) -> Result<Exit> {
+    let board = &context.board;
     if let Err(error) = &ended {
         board.tell(Event::error(error));
     }
@@ -100,14 +108,14 @@ fn write(context: &Context, report: &mut Report, exit: Exit) -> Exit {
 
 /// What a run came to so far: whole or not, it is reported.
 #[derive(Default)]
-struct Said {
-    plan: Option<Plan>,
-    records: Vec<Record>,
-    environment: Vec<String>,
+pub struct Said {
+    pub plan: Option<Plan>,
+    pub records: Vec<Record>,
+    pub environment: Vec<String>,
     /// The kind of machine that it ran on.
-    machine: String,
+    pub machine: String,
     /// What a reader should know of how the plan came about.
-    notes: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 /// The verdicts of a run that nobody watches, and what ended it early where something did.

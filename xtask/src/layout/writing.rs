@@ -71,7 +71,8 @@ impl Layout {
         written.with_context(|| format!("cannot write {}", file.display()))
     }
 
-    fn name(&self, digest: &str, name: &str) -> Result<()> {
+    /// Names an image whose manifest and configuration are here; a name that another one had moves.
+    pub fn name(&self, digest: &str, name: &str) -> Result<()> {
         let mut manifests: Vec<Descriptor> =
             self.images()?.into_iter().map(|(_, manifest)| manifest).collect();
         manifests.retain(|other| other.annotations.get(NAME).is_none_or(|other| other != name));
