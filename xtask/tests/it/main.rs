@@ -27,6 +27,7 @@ mod page;
 mod registry;
 mod relay;
 mod reports;
+mod rescan;
 mod reuse;
 mod scaffold;
 mod scan;
