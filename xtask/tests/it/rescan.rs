@@ -129,7 +129,7 @@ fn says(ended: &Ended, code: i32, words: &[&str]) {
 #[test]
 fn what_can_be_mended_and_nobody_knew_fails_and_is_named() {
     let scene = Scene::new("rescan-new", "smallvec", "0.6.13");
-    says(&scene.rescan(0), 1, &["CVE-2021-25900", "mended in 0.6.14"]);
+    says(&scene.rescan(0), 1, &["CVE-2021-25900", "mended in >= 0.6.14", "--precise 0.6.14"]);
     let check = scene.check("new findings");
     assert_eq!(check["outcome"], "violated", "{check}");
     let report = scene.checkout.report();
@@ -160,11 +160,6 @@ fn what_can_be_mended_and_nobody_knew_fails_and_is_named() {
 fn what_nobody_can_mend_is_quiet_and_an_old_database_decides_nothing() {
     let scene = Scene::new("rescan-unfixed", "horme-fixture-unfixed", "1.0.0");
     says(&scene.rescan(0), 0, &["1 passed"]);
-    let detail = scene.check("new findings")["detail"].to_string();
-    assert!(
-        detail.contains("1 finding known at the release, or without a mending"),
-        "{detail}"
-    );
     says(&scene.rescan(400), 3, &["the database is of"]);
     assert_eq!(scene.check("new findings")["outcome"], "undecided");
 }
