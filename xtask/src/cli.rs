@@ -90,6 +90,8 @@ pub enum Command {
     Verify(VerifyOptions),
     /// Build twice without cache, in different folders, and compare the digests
     Reproduce(ReproduceOptions),
+    /// What the world has found out about published images: new findings that can be mended, nothing else
+    Rescan(RescanOptions),
     /// Measure side by side: our builds and gates against ordinary ones; never a verdict
     Bench(BenchOptions),
     /// Print the report of the latest run, or of the one named
@@ -126,6 +128,7 @@ impl Command {
             Command::Release(options) => options.format,
             Command::Verify(options) => options.format,
             Command::Reproduce(options) => options.run.format,
+            Command::Rescan(options) => options.run.format,
             Command::Report(_)
             | Command::New(_)
             | Command::Bench(_)
@@ -361,6 +364,20 @@ pub struct VerifyOptions {
 pub struct ReproduceOptions {
     #[command(flatten)]
     pub run: RunOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RescanOptions {
+    #[command(flatten)]
+    pub run: RunOptions,
+
+    /// The tag that is looked at, of each image
+    #[arg(long, value_name = "TAG", default_value = "latest")]
+    pub tag: String,
+
+    /// Registry and owner [default: `registry` in Cargo.toml's [workspace.metadata.release]]
+    #[arg(long, value_name = "REGISTRY/OWNER", env = "HORME_REGISTRY")]
+    pub registry: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]

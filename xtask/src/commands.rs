@@ -8,8 +8,8 @@ use crate::exit::Exit;
 use crate::terminal::Board;
 use crate::verdict::Gate;
 use crate::{
-    bases, bench, cleaning, completions, pipeline, plan, planning, release, report, reproduce, scaffold,
-    selftest, setup, showing, testing, trend, verify, why,
+    bases, bench, cleaning, completions, pipeline, plan, planning, release, report, reproduce, rescan,
+    scaffold, selftest, setup, showing, testing, trend, verify, why,
 };
 
 /// Carries out one subcommand; `look` says how much it tells of its work.
@@ -83,6 +83,7 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
             verify::run(&answering(run_options)?, &options).await
         }
         Command::Reproduce(options) => reproduce::run(&context(options.run.clone())?, &options).await,
+        Command::Rescan(options) => rescan::run(&context(options.run.clone())?, &options).await,
         Command::Report(options) => showing::run(&context(RunOptions::default())?, &options),
         Command::Trend(options) => trend::run(&context(RunOptions::default())?, &options).await,
         Command::Clean(options) => clean(&options, look).await,

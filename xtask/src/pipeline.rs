@@ -38,7 +38,6 @@ const SIDE_BY_SIDE: usize = 2;
 /// Only where the run's folder cannot be made.
 pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exit> {
     context.create_run_dir()?;
-    let board = &context.board;
     context.begin(command);
     let mut said = Said::default();
     let mut ended = steps(context, gates, &mut said).await;
@@ -104,12 +103,12 @@ fn write(context: &Context, report: &mut Report, exit: Exit) -> Exit {
 
 /// What a run came to so far: whole or not, it is reported.
 #[derive(Default)]
-struct Said {
-    plan: Option<Plan>,
-    records: Vec<Record>,
-    environment: Vec<String>,
+pub struct Said {
+    pub plan: Option<Plan>,
+    pub records: Vec<Record>,
+    pub environment: Vec<String>,
     /// The kind of machine that it ran on.
-    machine: String,
+    pub machine: String,
     /// What a reader should know of how the plan came about.
     notes: Vec<String>,
     /// What it has in its hands at its end, for a proof.

@@ -91,6 +91,21 @@ pub async fn provision(context: &Context, bases: &Bases) -> Result<()> {
     refuse(&left, "see logs/setup-*.log in the run's folder")
 }
 
+/// The scanner and today's database, and nothing else: what looking at a published image takes. Provided where the run
+/// may set things up.
+///
+/// # Errors
+/// Exit 3: there is no scanner, or none that may be used.
+pub async fn scanner_alone(context: &Context) -> Result<()> {
+    if context.options.setup {
+        let _lock = alone(context).await?;
+        let _under_way = context.board.step("set-up");
+        mend(context, &preflight::of_scanner(context).await).await?;
+    }
+    let hint = "`--setup` provisions what can be provisioned";
+    refuse(&preflight::of_scanner(context).await, hint)
+}
+
 /// One set-up at a time on this machine: two would install, start and make the same things at once. The lock
 /// goes with the process.
 async fn alone(context: &Context) -> Result<File> {

@@ -16,6 +16,7 @@ mod look;
 mod mutations;
 mod origin;
 mod policy;
+pub mod published;
 mod remedy;
 mod since;
 #[cfg(test)]
@@ -176,6 +177,16 @@ impl Scanner {
         age.is_some_and(|age| (0..=most).contains(&age))
     }
 
+    /// Which snapshot was asked, as a verdict keeps it.
+    pub fn figures(&self, record: Record) -> Record {
+        match &self.database {
+            Some(database) => record
+                .figure("database_sha256", database.sha256.clone())
+                .figure("database_updated_at", database.updated_at.to_string()),
+            None => record,
+        }
+    }
+
     /// Whether an earlier run's findings about this image can be judged without another scan.
     pub fn knows(&self, context: &Context, image: &Built) -> bool {
         evidence::find::<Seen>(context, &self.subject(context, image)).is_some()
@@ -242,12 +253,7 @@ async fn judge(context: &Context, scanner: &Scanner, image: &Built, seen: &Seen)
     if !findings.is_empty() {
         record = record.figure("findings", serde_json::json!(findings));
     }
-    if let Some(database) = &scanner.database {
-        record = record
-            .figure("database_sha256", database.sha256.clone())
-            .figure("database_updated_at", database.updated_at.to_string());
-    }
-    record
+    scanner.figures(record)
 }
 
 /// The day, in UTC.

@@ -33,6 +33,7 @@ mod release_killed;
 mod release_refused;
 mod releasing;
 mod reports;
+mod rescan;
 mod reuse;
 mod scaffold;
 mod scan;
