@@ -39,7 +39,7 @@ pub use html::render as html;
 pub use markdown::{escape, render as markdown, short};
 pub use past::{of_run, read};
 pub use sarif::Place;
-pub use words::visible;
+pub use words::{listed, visible};
 
 /// Raised whenever a field of the report changes its meaning.
 const VERSION: u32 = 1;

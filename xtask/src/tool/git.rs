@@ -113,6 +113,32 @@ pub fn parse_head(stdout: &str) -> Option<Head> {
     })
 }
 
+/// Copies a repository with its whole history into a folder that is not there yet; no file is checked out.
+pub fn clone(repository: &Path, folder: &Path) -> Call {
+    let words = ["git", "clone", "--quiet", "--local", "--no-checkout", "--"].map(Into::into);
+    let paths = [repository.as_os_str().to_owned(), folder.as_os_str().to_owned()];
+    Call::new(words.into_iter().chain(paths)).deadline_s(300)
+}
+
+/// Makes the files of a clone those of a commit.
+pub fn check_out(root: &Path, commit: &str) -> Call {
+    git(root, &["checkout", "--quiet", "--detach", commit]).deadline_s(300)
+}
+
+/// Prints what is not as committed, NUL after each; what git ignores is left out.
+pub fn changes(root: &Path) -> Call {
+    git(
+        root,
+        &[
+            "status",
+            "--porcelain",
+            "-z",
+            "--no-renames",
+            "--untracked-files=normal",
+        ],
+    )
+}
+
 /// Prints what differs from the commit, with files that git ignores, NUL after each.
 pub fn status(root: &Path, paths: &[PathBuf]) -> Call {
     let words = [
