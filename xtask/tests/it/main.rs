@@ -27,6 +27,7 @@ mod page;
 mod registry;
 mod relay;
 mod reports;
+mod reproduce;
 mod reuse;
 mod scaffold;
 mod scan;
