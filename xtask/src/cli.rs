@@ -395,6 +395,10 @@ pub struct TestOptions {
     #[command(flatten)]
     pub run: RunOptions,
 
+    /// Those of the services inside their images' own build, without network, with the coverage by crate
+    #[arg(long, conflicts_with = "args")]
+    pub in_image: bool,
+
     /// Passed to the test binaries, after `--`
     #[arg(last = true)]
     pub args: Vec<String>,

@@ -50,7 +50,7 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
         Command::Setup(options) => provision(&context(options)?).await,
         Command::Plan(options) => show_plan(&answering(options)?).await,
         Command::Why(options) => why::run(&answering(options.run.clone())?, &options.service).await,
-        Command::Test(options) => testing::run(&context(options.run.clone())?, &options.args).await,
+        Command::Test(options) => testing::run(&context(options.run.clone())?, &options).await,
         Command::Selftest(options) => {
             let run_options = RunOptions {
                 setup: options.setup,
@@ -82,7 +82,7 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
             };
             verify::run(&answering(run_options)?, &options).await
         }
-        Command::Reproduce(options) => reproduce::run(&context(options.run.clone())?, &options).await,
+        Command::Reproduce(options) => reproduce::run(&answering(options.run.clone())?, &options).await,
         Command::Rescan(options) => rescan::run(&context(options.run.clone())?, &options).await,
         Command::Report(options) => showing::run(&context(RunOptions::default())?, &options),
         Command::Trend(options) => trend::run(&context(RunOptions::default())?, &options).await,

@@ -28,6 +28,7 @@ struct Workspace<'a> {
     lock: String,
     /// The folders that could hold a member.
     members: Vec<PathBuf>,
+    target: &'static str,
     pipeline: &'static str,
 }
 
@@ -102,6 +103,7 @@ fn workspace(root: &Path) -> Workspace<'_> {
         root,
         lock: hash::of_file(&root.join("Cargo.lock")).unwrap_or_default(),
         members,
+        target: catalogue::TARGET,
         pipeline: env!("HORME_PIPELINE"),
     }
 }

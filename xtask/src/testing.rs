@@ -1,8 +1,12 @@
 //! `cargo xtask test`: the tests of both workspaces on real stores, and one closing line that adds them up.
 
+mod coverage;
+mod in_image;
+
 use anyhow::Result;
 
 use crate::bases::{self, Bases};
+use crate::cli::TestOptions;
 use crate::context::Context;
 use crate::engine::{Engine, Lease};
 use crate::event::Progress;
@@ -20,16 +24,16 @@ const WORKSPACES: [(&str, &str); 2] = [
 
 /// Runs every test. Stores come from the same images as the gates use; a test that needs an engine and finds
 /// none fails and says so.
-pub async fn run(context: &Context, arguments: &[String]) -> Result<Exit> {
+pub async fn run(context: &Context, options: &TestOptions) -> Result<Exit> {
     context.create_run_dir()?;
     context.begin("test");
     let mut all = Tally::default();
-    let done = tests(context, arguments, &mut all).await;
-    Ok(ended(context, &all, arguments, done))
+    let done = tests(context, options, &mut all).await;
+    Ok(ended(context, &all, &options.args, done))
 }
 
 /// Runs every test, and sweeps what they left however they ended. Whether both workspaces were well.
-async fn tests(context: &Context, arguments: &[String], all: &mut Tally) -> Result<bool> {
+async fn tests(context: &Context, options: &TestOptions, all: &mut Tally) -> Result<bool> {
     let board = &context.board;
     let planning = board.step("planning");
     let bases = bases::resolve(context, context.options.bases).await?;
@@ -44,7 +48,11 @@ async fn tests(context: &Context, arguments: &[String], all: &mut Tally) -> Resu
     }
     let engine = Engine::connect().await.ok();
     let lease = Lease::take(&Lease::dir(), &context.run_id, context.estate(engine.as_ref()))?;
-    let done = workspaces(context, &bases, arguments, all).await;
+    let done = if options.in_image {
+        in_image::tests(context, all).await
+    } else {
+        workspaces(context, &bases, &options.args, all).await
+    };
     if let Ok(engine) = Engine::connect().await
         && engine.sweep(&context.run_id).await.is_ok()
     {

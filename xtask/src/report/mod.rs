@@ -39,7 +39,7 @@ pub use html::render as html;
 pub use markdown::{escape, render as markdown, short};
 pub use past::{of_run, read};
 pub use sarif::Place;
-pub use words::visible;
+pub use words::{listed, visible};
 
 /// The forms that a job on GitHub hands on, by the names of their files.
 pub const SARIF: &str = "report.sarif";

@@ -34,6 +34,7 @@ mod release_refused;
 mod releasing;
 mod reports;
 mod rescan;
+mod reproduce;
 mod reuse;
 mod scaffold;
 mod scan;
