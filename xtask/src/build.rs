@@ -143,7 +143,7 @@ async fn bake(context: &Context, engine: &Engine, plan: &Plan, images: &[ImagePl
         board.note(&format!("build context: {size} sent"));
     }
     if !output.success() {
-        return Ok(failed(images, &output, begun).await);
+        return Ok(failed(context, images, &output, begun).await);
     }
     let digests = bake::parse_digests(&std::fs::read_to_string(&metadata).unwrap_or_default());
     let mut result = BuildResult::default();
@@ -257,7 +257,12 @@ fn passed(built: &Built) -> Record {
 
 /// A failed bake: the image that it names is at fault; of the others nothing can be said. Where the engine
 /// itself is gone or its disk is full, nothing can be said of any.
-async fn failed(images: &[ImagePlan], output: &process::Output, begun: Instant) -> BuildResult {
+async fn failed(
+    context: &Context,
+    images: &[ImagePlan],
+    output: &process::Output,
+    begun: Instant,
+) -> BuildResult {
     let only = match images {
         [image] if bake::failed_to_solve(&output.stderr) => Some(image.service.name.clone()),
         _ => None,
@@ -267,7 +272,7 @@ async fn failed(images: &[ImagePlan], output: &process::Output, begun: Instant) 
     let named = bake::failed_target(&output.stderr).or(step).map(str::to_owned);
     let named = named.or(only);
     let full = output.stderr.contains("no space left on device");
-    let gone = bake::lost_engine(&output.stderr) || Engine::connect().await.is_err();
+    let gone = bake::lost_engine(&output.stderr) || context.engine().await.is_err();
     let judged = images.iter().filter(|image| !image.support);
     let records = judged.map(|image| {
         let service = &image.service.name;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::bases::{self, Bases};
 use crate::context::Context;
-use crate::engine::{Engine, Lease};
+use crate::engine::Lease;
 use crate::event::Progress;
 use crate::exit::{Exit, Failure};
 use crate::process::{self, Call};
@@ -38,10 +38,11 @@ async fn tests(context: &Context, arguments: &[String], all: &mut Tally) -> Resu
         let _under_way = board.step("set-up");
         setup::provision(context, &bases).await?;
     }
-    let engine = Engine::connect().await.ok();
+    context.refuse_faulty_engine()?;
+    let engine = context.engine().await.ok();
     let lease = Lease::take(&Lease::dir(), &context.run_id, context.estate(engine.as_ref()))?;
     let done = workspaces(context, &bases, arguments, all).await;
-    if let Ok(engine) = Engine::connect().await
+    if let Ok(engine) = context.engine().await
         && engine.sweep(&context.run_id).await.is_ok()
     {
         lease.end();
