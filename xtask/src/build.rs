@@ -1,22 +1,27 @@
 //! The build: every image that does not stand here already, in one joint bake, each by the digest that the
 //! engine reports. What is tested and pushed from here on is that digest; a name on top of it is a convenience.
 
+mod caching;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
+use crate::bases;
 use crate::context::Context;
 use crate::engine::{Engine, ImageFacts, run_tag};
 use crate::exit::Failure;
 use crate::fingerprint::{self, Inputs};
 use crate::hash;
 use crate::plan::{ImagePlan, Plan};
-use crate::process;
+use crate::process::{self, Call};
+use crate::proof::Made;
 use crate::standing;
 use crate::tool::bake;
 use crate::tool::baking::Baking;
+use crate::tool::builder;
 use crate::verdict::{Check, Gate, Origin, Record};
 
 /// An image in the engine, by the digest that every gate judges.
@@ -33,6 +38,8 @@ pub struct Built {
     pub env: Vec<String>,
     /// Whether this run built it.
     pub origin: Origin,
+    /// How it came about, where that was recorded.
+    pub made: Option<Made>,
     /// Where [`export`] puts the image as an archive, deleted at the end of the run.
     archive: PathBuf,
 }
@@ -48,6 +55,7 @@ impl Built {
             user: facts.user,
             env: facts.env,
             origin,
+            made: None,
             archive: context.run_dir.join("images").join(format!("{name}.tar")),
             plan: plan.clone(),
         }
@@ -119,36 +127,45 @@ pub async fn build(
 
 async fn bake(context: &Context, engine: &Engine, plan: &Plan, images: &[ImagePlan]) -> Result<BuildResult> {
     let board = &context.board;
-    let begun = Instant::now();
+    let (begun, started_at) = (Instant::now(), jiff::Timestamp::now());
     let (definition, metadata) = (
         context.run_dir.join("bake.json"),
         context.run_dir.join("bake-metadata.json"),
     );
     let tag = run_tag(&context.run_id);
     let content = bake::definition(&context.root, plan, images, &tag);
-    std::fs::write(&definition, serde_json::to_vec_pretty(&content)?).context("cannot write bake.json")?;
+    if let Some(records) = unfit(context, plan, images).await {
+        return Ok(records);
+    }
+    let cached = caching::importing(context, &content, images).await;
 
     for image in images {
         board.begin(&image.service.name, Gate::Build);
     }
     let call = bake::call(&definition, &metadata).log(context.log("build"));
     let mut progress = Baking::of(&plan.images);
-    let baking = process::run_observed(context, &call, |line| {
+    let observe = |line: &str| {
         if let Some(progress) = progress.line(line) {
             board.progress(progress);
         }
-    });
-    let output = engine.watched(baking).await?;
+    };
+    let output = caching::baked(context, engine, &call, (&definition, &content), cached, observe).await?;
     if let Some(size) = progress.context_size {
         board.note(&format!("build context: {size} sent"));
     }
     if !output.success() {
         return Ok(failed(context, images, &output, begun).await);
     }
+    let made = Made {
+        run_id: context.run_id.clone(),
+        started_at,
+        finished_at: jiff::Timestamp::now(),
+        with: builders(context, engine).await,
+    };
     let digests = bake::parse_digests(&std::fs::read_to_string(&metadata).unwrap_or_default());
     let mut result = BuildResult::default();
     for image in images {
-        let record = match built(context, engine, plan, image, &digests).await {
+        let record = match built(context, engine, plan, image, &digests, &made).await {
             Ok(built) => {
                 let record = passed(&built);
                 result.images.push(built);
@@ -165,7 +182,27 @@ async fn bake(context: &Context, engine: &Engine, plan: &Plan, images: &[ImagePl
             result.records.push(finish(record, begun));
         }
     }
+    caching::export(context, &content).await;
     Ok(result)
+}
+
+/// Where the builder that buildx would use cannot build what the gates can judge: undecided, all of them.
+async fn unfit(context: &Context, plan: &Plan, images: &[ImagePlan]) -> Option<BuildResult> {
+    let said = process::run(context, &builder::inspect()).await.ok();
+    let builder = builder::parse(&said.filter(process::Output::success)?.stdout)?;
+    if !builder.is_engines_own() {
+        let words = format!("builder '{}' ({})", builder.name, builder.driver);
+        context
+            .board
+            .note(&format!("{words}: its images are loaded into the engine"));
+    }
+    let (why, hint) = builder.unfit(&plan.platform, plan.bases.origin == bases::Origin::Local)?;
+    let judged = images.iter().filter(|image| !image.support);
+    let undecided = |image: &ImagePlan| Record::undecided(&image.service.name, Gate::Build, &why, &hint);
+    Some(BuildResult {
+        records: judged.map(undecided).collect(),
+        images: Vec::new(),
+    })
 }
 
 /// The images that stand in the engine already, for a gate that is run alone.
@@ -193,6 +230,14 @@ pub async fn existing(context: &Context, engine: &Engine, plan: &Plan) -> Result
     .into())
 }
 
+/// What builds, as the programs call themselves.
+async fn builders(context: &Context, engine: &Engine) -> Vec<String> {
+    let buildx = process::run(context, &Call::new(["docker", "buildx", "version"])).await;
+    let buildx = buildx.ok().filter(process::Output::success);
+    let words = buildx.and_then(|said| said.stdout.lines().next().map(str::to_owned));
+    words.into_iter().chain([engine.words()]).collect()
+}
+
 fn run_reference(context: &Context, image: &ImagePlan) -> String {
     format!("{}:{}", image.service.image, run_tag(&context.run_id))
 }
@@ -205,6 +250,7 @@ async fn built(
     plan: &Plan,
     image: &ImagePlan,
     digests: &BTreeMap<String, String>,
+    made: &Made,
 ) -> Result<Built> {
     let reference = run_reference(context, image);
     let facts = engine
@@ -231,7 +277,8 @@ async fn built(
     if let Some(change) = fingerprint::differences(&image.inputs, &now).first() {
         anyhow::bail!("{change} while the image was being built");
     }
-    let built = Built::new(context, image, facts, Origin::Fresh);
+    let mut built = Built::new(context, image, facts, Origin::Fresh);
+    built.made = Some(made.clone());
     standing::remember(context, engine, &plan.bases, &built).await?;
     Ok(built)
 }

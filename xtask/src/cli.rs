@@ -57,7 +57,7 @@ pub struct Look {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// The main job: build every image, run every gate, write the report
-    Ci(RunOptions),
+    Ci(CiOptions),
     /// Run the tests of the services and of the pipeline, on real stores
     Test(TestOptions),
     /// Provision what is missing: engine, plugins, scanner, base images
@@ -108,14 +108,14 @@ impl Command {
     /// What standard output is for; commands that judge nothing print for a person.
     pub fn format(&self) -> Format {
         match self {
-            Command::Ci(run)
-            | Command::Setup(run)
+            Command::Setup(run)
             | Command::Plan(run)
             | Command::Build(run)
             | Command::Lint(run)
             | Command::Scan(run)
             | Command::Boot(run)
             | Command::Network(run) => run.format,
+            Command::Ci(options) => options.run.format,
             Command::Test(options) => options.run.format,
             Command::Why(options) => options.run.format,
             Command::Budget(options) => options.run.format,
@@ -215,6 +215,14 @@ pub struct RunOptions {
     #[arg(long, value_name = "REGISTRY/OWNER", env = "HORME_FROM")]
     pub from: Option<String>,
 
+    /// Steps of builds may come from here, one tag a service; asked first, and never waited for long
+    #[arg(long, value_name = "REPOSITORY", env = "HORME_CACHE_FROM", value_parser = cache_repository)]
+    pub cache_from: Option<String>,
+
+    /// Steps of what was built are put there, for at most 120 s; no build fails for it
+    #[arg(long, value_name = "REPOSITORY", env = "HORME_CACHE_TO", value_parser = cache_repository)]
+    pub cache_to: Option<String>,
+
     /// Where verdicts of earlier runs are kept [default: ~/.cache/horme/results]
     #[arg(long, value_name = "DIR", env = "HORME_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
@@ -222,6 +230,10 @@ pub struct RunOptions {
     /// Set by what is said for every command.
     #[arg(skip)]
     pub look: Look,
+
+    /// Set by `ci --export`.
+    #[arg(skip)]
+    pub export: Option<PathBuf>,
 
     /// Set by `budget --accept`.
     #[arg(skip)]
@@ -234,6 +246,16 @@ pub struct RunOptions {
     /// Set by `faults --fault`.
     #[arg(skip)]
     pub faults: Vec<FaultKind>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CiOptions {
+    #[command(flatten)]
+    pub run: RunOptions,
+
+    /// Put the images and their proof there, for another job: an OCI layout, as `release --images` takes it
+    #[arg(long, value_name = "DIR", conflicts_with = "services")]
+    pub export: Option<PathBuf>,
 }
 
 /// What can befall a store, in the order in which it does.
@@ -270,6 +292,19 @@ fn repository(text: &str) -> Result<String, String> {
     crate::gate::scan::a_repository(text).map(|()| text.to_owned())
 }
 
+/// A repository without a tag, which is the service's name.
+fn cache_repository(text: &str) -> Result<String, String> {
+    let (first, rest) = text.split_once('/').unwrap_or((text, ""));
+    let is_host = first.contains(['.', ':']) || first == "localhost";
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._/".contains(c);
+    if is_host && !rest.is_empty() && rest.chars().all(plain) && !rest.ends_with('/') {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "'{text}' is no repository without a tag, such as ghcr.io/owner/build-cache"
+    ))
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct ReleaseOptions {
     /// Print the exact plan and touch nothing
@@ -299,6 +334,10 @@ pub struct ReleaseOptions {
     /// A key to sign with: a file, a KMS address or env://NAME, as cosign takes it [default in GitHub Actions: the job's identity]
     #[arg(long, value_name = "KEY", env = "HORME_SIGN_KEY")]
     pub sign_key: Option<String>,
+
+    /// Provision what is missing first (cosign); does nothing where all is there
+    #[arg(long)]
+    pub setup: bool,
 
     /// Where the journal of a release lies [default: ~/.local/state/horme/releases]
     #[arg(long, value_name = "DIR", env = "HORME_RELEASES_DIR")]
@@ -577,5 +616,22 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cache_is_a_repository_without_a_tag() {
+        for good in ["ghcr.io/owner/cache", "127.0.0.1:5000/cache", "localhost/a/b"] {
+            assert!(cache_repository(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "cache",
+            "owner/cache",
+            "ghcr.io/Owner/cache",
+            "ghcr.io/o/cache:tag",
+            "ghcr.io/",
+            "ghcr.io/o/c,mode=min",
+        ] {
+            assert!(cache_repository(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -20,7 +20,13 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
     let context = |options: RunOptions| context(options, look);
     let answering = |options: RunOptions| context(options).map(Context::answering);
     match command {
-        Command::Ci(options) => run("ci", options, &Gate::ALL).await,
+        Command::Ci(options) => {
+            let run_options = RunOptions {
+                export: options.export,
+                ..options.run
+            };
+            run("ci", run_options, &Gate::ALL).await
+        }
         Command::Build(options) => run("build", options, &[Gate::Build]).await,
         Command::Lint(options) => run("lint", options, &[Gate::Lint]).await,
         Command::Scan(options) => run("scan", options, &[Gate::Scan]).await,
@@ -59,6 +65,7 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
         Command::Release(options) => {
             let run_options = RunOptions {
                 format: options.format,
+                setup: options.setup,
                 ..RunOptions::default()
             };
             release::run(&context(run_options)?, &options).await

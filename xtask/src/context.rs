@@ -151,6 +151,11 @@ impl Context {
         !self.choice.as_ref().as_ref().is_ok_and(Choice::is_unnamed)
     }
 
+    /// The name of the builder that is the engine itself.
+    pub fn own_builder(&self) -> &str {
+        self.choice.as_ref().as_ref().map_or("default", Choice::builder)
+    }
+
     /// Variables for every program that is started: it must mean the same engine.
     pub fn handed(&self) -> Vec<(&'static str, String)> {
         self.choice

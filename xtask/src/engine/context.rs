@@ -178,6 +178,11 @@ impl Choice {
         context.map(|name| ("DOCKER_CONTEXT", name.clone())).collect()
     }
 
+    /// What buildx calls the builder that is the engine itself.
+    pub fn builder(&self) -> &str {
+        self.context.as_deref().unwrap_or(DEFAULT)
+    }
+
     /// Whether it is the engine of this machine, which nobody had to name.
     pub fn is_unnamed(&self) -> bool {
         self.named_by.is_none()

@@ -23,7 +23,7 @@ fn target(root: &Path, plan: &Plan, image: &ImagePlan, tag: &str) -> Value {
         "context": root,
         "dockerfile": image.service.dockerfile(),
         "target": "prod",
-        "platforms": ["linux/amd64"],
+        "platforms": [plan.platform],
         "args": image.args,
         "tags": [format!("{}:{tag}", image.service.image)],
         "output": ["type=docker"],
@@ -164,6 +164,11 @@ fn without_time(line: &str) -> &str {
 pub fn failed_to_solve(stderr: &str) -> bool {
     let last = stderr.lines().rev().find(|line| line.starts_with("ERROR: "));
     last.is_some_and(|line| line.starts_with("ERROR: failed to solve: "))
+}
+
+/// Whether a failed bake failed in a command of its own Dockerfile.
+pub fn failed_by_itself(stderr: &str) -> bool {
+    stderr.contains("did not complete successfully")
 }
 
 /// Whether a failed bake failed because the engine went away, whatever target it names.

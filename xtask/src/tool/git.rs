@@ -79,6 +79,8 @@ pub struct Head {
     pub shallow: bool,
     /// Where in the repository the root lies: empty, or a path with a slash at its end.
     pub prefix: String,
+    /// Anything at all differs from the commit, or lies beside it without being ignored.
+    pub dirty: bool,
 }
 
 /// Prints whether the clone is shallow, where the root lies in it, the commit that is checked out and its branch.
@@ -110,7 +112,13 @@ pub fn parse_head(stdout: &str) -> Option<Head> {
         branch,
         shallow,
         prefix,
+        dirty: true,
     })
+}
+
+/// Prints whatever differs from the commit; nothing of what git ignores.
+pub fn unclean(root: &Path) -> Call {
+    git(root, &["status", "--porcelain", "-z", "--no-renames"])
 }
 
 /// Prints what differs from the commit, with files that git ignores, NUL after each.
