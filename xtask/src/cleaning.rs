@@ -42,7 +42,7 @@ pub async fn clean(board: &Board, only_look: bool) -> Result<()> {
         let run_id = lease.run_id.clone();
         if !lease.concerns(&engine.id) && !lease.is_ancient() {
             board.line(&format!(
-                "run {run_id}: what it left lies in another engine: point DOCKER_HOST to it"
+                "run {run_id}: what it left lies in another engine: point DOCKER_HOST or DOCKER_CONTEXT to it"
             ));
         }
         let swept = if only_look {

@@ -218,6 +218,14 @@ pub struct RunOptions {
     #[arg(long, value_name = "REGISTRY/OWNER", env = "HORME_FROM")]
     pub from: Option<String>,
 
+    /// Steps of builds may come from here, one tag a service; asked first, and never waited for long
+    #[arg(long, value_name = "REPOSITORY", env = "HORME_CACHE_FROM", value_parser = cache_repository)]
+    pub cache_from: Option<String>,
+
+    /// Steps of what was built are put there, for at most 120 s; no build fails for it
+    #[arg(long, value_name = "REPOSITORY", env = "HORME_CACHE_TO", value_parser = cache_repository)]
+    pub cache_to: Option<String>,
+
     /// Where verdicts of earlier runs are kept [default: ~/.cache/horme/results]
     #[arg(long, value_name = "DIR", env = "HORME_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
@@ -285,6 +293,19 @@ pub struct FaultsOptions {
 
 fn repository(text: &str) -> Result<String, String> {
     crate::gate::scan::a_repository(text).map(|()| text.to_owned())
+}
+
+/// A repository without a tag, which is the service's name.
+fn cache_repository(text: &str) -> Result<String, String> {
+    let (first, rest) = text.split_once('/').unwrap_or((text, ""));
+    let is_host = first.contains(['.', ':']) || first == "localhost";
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._/".contains(c);
+    if is_host && !rest.is_empty() && rest.chars().all(plain) && !rest.ends_with('/') {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "'{text}' is no repository without a tag, such as ghcr.io/owner/build-cache"
+    ))
 }
 
 #[derive(Debug, Clone, Args)]
@@ -620,5 +641,22 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cache_is_a_repository_without_a_tag() {
+        for good in ["ghcr.io/owner/cache", "127.0.0.1:5000/cache", "localhost/a/b"] {
+            assert!(cache_repository(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "cache",
+            "owner/cache",
+            "ghcr.io/Owner/cache",
+            "ghcr.io/o/cache:tag",
+            "ghcr.io/",
+            "ghcr.io/o/c,mode=min",
+        ] {
+            assert!(cache_repository(bad).is_err(), "{bad}");
+        }
     }
 }

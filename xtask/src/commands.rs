@@ -121,6 +121,7 @@ async fn provision(context: &Context) -> Result<Exit> {
 }
 
 async fn provide(context: &Context) -> Result<()> {
+    context.refuse_faulty_engine()?;
     let planning = context.board.step("planning");
     let bases = bases::resolve(context, context.options.bases).await?;
     drop(planning);

@@ -147,6 +147,7 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
         faults::refuse_unknown(context, plan)?;
     }
     story::form::refuse_malformed(&context.root, &catalogue, gates)?;
+    context.refuse_faulty_engine()?;
     if let Some(folder) = &context.options.export {
         proof::refuse(folder)?;
     }
@@ -165,6 +166,7 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
         services: names,
         gates: gates.to_vec(),
     });
+    engine.whereabouts().iter().for_each(|words| board.note(words));
     words.iter().for_each(|word| board.note(word));
     said.notes = words;
     skipped(plan, board, &mut said.records);
@@ -206,7 +208,7 @@ async fn engine(context: &Context, plan: &Plan) -> Result<Engine> {
         let _under_way = context.board.step("set-up");
         setup::provision(context, &plan.bases).await?;
     }
-    match Engine::connect().await {
+    match context.engine().await {
         Ok(engine) => Ok(engine),
         // Whatever else is missing is told at once.
         Err(error) => preflight(context, plan).await.and(Err(error)),
@@ -226,11 +228,13 @@ fn facts(context: &Context, engine: &Engine, settings: &scan::Settings) -> Vec<S
         .map_or("no vulnerability database".to_owned(), |dir| {
             format!("vulnerability database in {}", dir.display())
         });
-    vec![
+    let mut facts = vec![
         format!("xtask {}", env!("CARGO_PKG_VERSION")),
         engine.words(),
         database,
-    ]
+    ];
+    facts.extend(engine.whereabouts());
+    facts
 }
 
 /// What the gates are told by the checkout, besides the scanner's policy.
@@ -641,7 +645,7 @@ pub async fn forecast(
 ) -> Result<Vec<(String, Vec<(Gate, bool)>)>> {
     let settings = scan::Settings::read(context, catalogue)?;
     let policies = Policies::read(context, catalogue, plan, false)?;
-    let Ok(engine) = Engine::connect().await else {
+    let Ok(engine) = context.engine().await else {
         return Ok(Vec::new());
     };
     let mut run = Run::new(context, &engine, plan, &settings, &policies);

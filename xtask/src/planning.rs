@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::bases;
 use crate::catalogue::{self, Catalogue};
 use crate::context::Context;
-use crate::engine::{self, Engine};
+use crate::engine;
 use crate::exit::Failure;
 use crate::fingerprint::{self, Checkout, Inputs};
 use crate::hash;
@@ -125,7 +125,7 @@ pub async fn work_out(
     let (revisions, bases, platform) = tokio::join!(
         revision::revisions(context, catalogue, &checkout),
         bases::resolve(context, context.options.bases),
-        platform()
+        platform(context)
     );
     let (revisions, bases) = (revisions, bases?);
     let mut inputs = BTreeMap::new();
@@ -149,8 +149,8 @@ pub async fn work_out(
 }
 
 /// The platform that images are built for: the engine's own. Before there is one, set-up will start it here.
-async fn platform() -> String {
-    match Engine::connect().await {
+async fn platform(context: &Context) -> String {
+    match context.engine().await {
         Ok(engine) => engine.platform,
         Err(_) => engine::platform("linux", std::env::consts::ARCH),
     }

@@ -25,7 +25,7 @@ pub use tools::{database, hadolint};
 use crate::bases::{self, Bases};
 use crate::cache;
 use crate::context::{Context, Deadline, poll};
-use crate::engine::{Engine, Lease};
+use crate::engine::Lease;
 use crate::exit::Failure;
 
 /// Something that a run lacks.
@@ -201,7 +201,7 @@ async fn mend(context: &Context, problems: &[Problem]) -> Result<()> {
     }
     for problem in problems {
         if let Fix::Bases(missing) = &problem.fix {
-            bases::make(context, &Engine::connect().await?, missing).await?;
+            bases::make(context, &context.engine().await?, missing).await?;
         }
     }
     Ok(())

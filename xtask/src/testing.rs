@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::bases::{self, Bases};
 use crate::cli::TestOptions;
 use crate::context::Context;
-use crate::engine::{Engine, Lease};
+use crate::engine::Lease;
 use crate::event::Progress;
 use crate::exit::{Exit, Failure};
 use crate::process::{self, Call};
@@ -46,14 +46,15 @@ async fn tests(context: &Context, options: &TestOptions, all: &mut Tally) -> Res
             board.note(&format!("set-up: {error:#}"));
         }
     }
-    let engine = Engine::connect().await.ok();
+    context.refuse_faulty_engine()?;
+    let engine = context.engine().await.ok();
     let lease = Lease::take(&Lease::dir(), &context.run_id, context.estate(engine.as_ref()))?;
     let done = if options.in_image {
         in_image::tests(context, all).await
     } else {
         workspaces(context, &bases, &options.args, all).await
     };
-    if let Ok(engine) = Engine::connect().await
+    if let Ok(engine) = context.engine().await
         && engine.sweep(&context.run_id).await.is_ok()
     {
         lease.end();
