@@ -19,6 +19,7 @@ pub(crate) mod stub;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod trust;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -121,7 +122,7 @@ impl Client {
         Ok(Arc::new(Client {
             host: host.to_owned(),
             context: context.clone(),
-            http: transport::http(host, &surroundings.certificates)?,
+            http: trust::http(host, &surroundings.certificates)?,
             surroundings,
             base: OnceCell::new(),
             auth: auth::Auth::default(),

@@ -15,7 +15,8 @@ use super::Client;
 use super::challenge::{Challenge, Scopes};
 use super::login::{self, Login};
 use super::retry::Fault;
-use super::transport::{is_loopback, passing, read_at_most};
+use super::transport::{passing, read_at_most};
+use super::trust::is_loopback;
 use crate::exit::Failure;
 
 /// How long a token is good that does not say (the token specification's own default).

@@ -55,7 +55,7 @@ pub struct Limits {
     pub first: Duration,
     /// A single try.
     pub one: Duration,
-    /// All tries and the waits between them.
+    /// All tries and the waits between them, which a registry may ask to be [`LONGEST`].
     pub all: Duration,
 }
 
@@ -66,7 +66,7 @@ impl Limits {
         Limits {
             first: FIRST,
             one,
-            all: one * 2 + Duration::from_secs(60),
+            all: one * 2 + LONGEST * (TRIES - 1),
         }
     }
 }

@@ -1,12 +1,11 @@
-//! The client against the registry in memory, which misbehaves on request.
+//! The client against the registry in memory: what goes well, in the end. `refused.rs` is about the rest.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod refused;
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::stub::{Fault, Login, Look, Right, Stub, User};
+use super::stub::{Fault, Login, Look, Right, Stub, Then, User, When};
 use super::*;
 use crate::cli::RunOptions;
 use crate::exit::{Exit, explain};
@@ -178,22 +177,6 @@ async fn what_passes_on_its_own_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_registry_that_wants_to_be_left_alone_for_long_is() {
-    let stub = Stub::start();
-    stub.fault_from("HEAD", "", 1, Fault::Busy(Some("3600".into())));
-    let here = Here::new(&stub, None);
-    let begun = Instant::now();
-    let (exit, text) = refused(here.client.repository("o/a").resolve("1").await);
-    assert_eq!(exit, Exit::Undecided);
-    assert!(
-        text.contains("429") && text.contains("asks to wait 3600 s"),
-        "{text}"
-    );
-    assert_eq!(stub.seen().len(), 1);
-    assert!(begun.elapsed() < Duration::from_secs(20));
-}
-
-#[tokio::test]
 async fn tokens_are_asked_for_once_and_anew_when_they_end() {
     let stub = Stub::with(tokens(Right::Push));
     let here = Here::new(&stub, Some(PASSWORD));
@@ -214,157 +197,6 @@ async fn tokens_are_asked_for_once_and_anew_when_they_end() {
     let witness = &here.client.context.witness;
     let masked = witness.masked(&format!("x {PASSWORD} y token-of-the-stub-1 z"));
     assert_eq!(masked, "x *** y *** z");
-}
-
-#[tokio::test]
-async fn who_may_not_is_told_what_is_missing_and_no_secret() {
-    for (right, password, says, hint) in [
-        (Right::Push, None, "not logged in", "docker login"),
-        (
-            Right::Push,
-            Some("wrong-word-of-ada"),
-            "the login is refused",
-            "docker login",
-        ),
-        (
-            Right::Pull,
-            Some(PASSWORD),
-            "may not be written to with this login",
-            "write:packages",
-        ),
-    ] {
-        let stub = Stub::with(tokens(right));
-        let here = Here::new(&stub, password);
-        let image = here.client.repository("o/a");
-        for outcome in [
-            image.may_push().await,
-            here.push("o/a", b"x", &[]).await.map(|_| ()),
-        ] {
-            let (exit, text) = refused(outcome);
-            assert_eq!(exit, Exit::Usage, "{text}");
-            assert!(
-                text.contains(says) && text.contains(hint) && text.contains(&stub.host()),
-                "{text}"
-            );
-            let secrets = ["token-of-the-stub", PASSWORD, "wrong-word"];
-            assert!(!secrets.iter().any(|secret| text.contains(secret)), "{text}");
-        }
-        assert_eq!(stub.content().snapshot().len(), 0, "nothing came");
-        let shown = format!("{:?}", here.client);
-        assert!(
-            !shown.contains(PASSWORD) && !shown.contains("token-of-the-stub"),
-            "{shown}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_password_is_enough_where_no_token_is_asked_for() {
-    let stub = Stub::with(Look {
-        login: Login::Basic(vec![User::new("ada", PASSWORD, Right::Push)]),
-        ..Look::default()
-    });
-    let here = Here::new(&stub, Some(PASSWORD));
-    assert_eq!(here.push("o/a", b"x", &[]).await.unwrap(), Pushed::Uploaded);
-    let nobody = Here::new(&stub, None);
-    let (exit, text) = refused(nobody.client.repository("o/a").resolve("1").await);
-    assert_eq!(exit, Exit::Usage);
-    assert!(text.contains("not logged in, and it may not be read"), "{text}");
-}
-
-#[tokio::test]
-async fn a_registry_that_takes_nothing_is_named() {
-    for (fault, says) in [
-        (Fault::Refuse(405, "UNSUPPORTED"), "it is read-only (405"),
-        (
-            Fault::Refuse(403, "DENIED"),
-            "may not be written to with this login (403",
-        ),
-        (
-            Fault::Refuse(404, "NAME_UNKNOWN"),
-            "there is no such repository (404",
-        ),
-    ] {
-        let stub = Stub::start();
-        stub.fault_from("POST", "/uploads/", 1, fault);
-        let here = Here::new(&stub, Some(PASSWORD));
-        let image = here.client.repository("o/a");
-        for outcome in [
-            image.may_push().await,
-            here.push("o/a", b"x", &[]).await.map(|_| ()),
-        ] {
-            let (exit, text) = refused(outcome);
-            assert_eq!(exit, Exit::Usage, "{text}");
-            assert!(
-                text.contains(says) && text.contains(&format!("{}/o/a", stub.host())),
-                "{text}"
-            );
-        }
-        assert_eq!(stub.received(), 0);
-    }
-}
-
-#[tokio::test]
-async fn other_bytes_than_the_digest_says_are_a_violation() {
-    let stub = Stub::start();
-    let here = Here::new(&stub, None);
-    let content = stub.content();
-    let layer = content.put_blob("o/a", b"layer");
-    let config = content.put_blob("o/a", b"{}");
-    let bytes = manifest(b"{}", b"layer");
-    let digest = content.put_manifest("o/a", "1.0", MANIFEST, &bytes);
-    stub.fault_from("GET", "", 1, Fault::Other);
-
-    let image = here.client.repository("o/a");
-    let file = here.folder.path().join("fetched");
-    let descriptor = Descriptor {
-        digest: layer.clone(),
-        size: 5,
-        ..image.resolve("1.0").await.unwrap().unwrap()
-    };
-    let all = [
-        refused(image.manifest(&digest).await),
-        refused(image.manifest("1.0").await),
-        refused(image.blob(&config, 10).await),
-        refused(image.fetch_blob(&descriptor, &file).await),
-    ];
-    for (exit, text) in all {
-        assert_eq!(exit, Exit::Violated, "{text}");
-        assert!(text.contains("serves something else"), "{text}");
-    }
-    assert!(!file.exists());
-
-    stub.behave();
-    stub.fault("GET", "/blobs/", 1, Fault::Reset(2));
-    image.fetch_blob(&descriptor, &file).await.unwrap();
-    assert_eq!(std::fs::read(&file).unwrap(), b"layer");
-    let (_, text) = refused(image.blob(&layer, 4).await);
-    assert!(text.contains("larger than 4 bytes"), "{text}");
-    let longer = Descriptor {
-        size: 6,
-        ..descriptor
-    };
-    let (exit, text) = refused(image.fetch_blob(&longer, &file).await);
-    assert!(exit == Exit::Violated && text.contains("5 bytes of 6"), "{text}");
-    let left = std::fs::read_dir(here.folder.path()).unwrap().count();
-    assert_eq!(left, 2, "the login and the file");
-}
-
-#[tokio::test]
-async fn a_damaged_file_is_named_and_not_pushed() {
-    let stub = Stub::start();
-    let here = Here::new(&stub, None);
-    let (file, digest) = here.blob(b"layer");
-    std::fs::write(&file, b"damaged").unwrap();
-    let image = here.client.repository("o/a");
-    let (exit, text) = refused(image.push_blob(&digest, &file, &[]).await);
-    assert_eq!(exit, Exit::Usage);
-    assert!(
-        text.contains(&format!("{} is not {digest}", file.display())),
-        "{text}"
-    );
-    let (exit, _) = refused(image.push_blob(&digest, Path::new("/no/such/file"), &[]).await);
-    assert_eq!(exit, Exit::Usage);
 }
 
 #[tokio::test]
@@ -441,18 +273,6 @@ async fn what_is_attached_is_found_with_the_referrers_api_and_without() {
     }
 }
 
-#[tokio::test]
-async fn a_registry_that_is_not_there_is_named_and_given_up() {
-    let here = {
-        let stub = Stub::start();
-        Here::new(&stub, None)
-    };
-    here.client.context.cancel.cancel();
-    let (exit, text) = refused(here.client.repository("o/a").resolve("1").await);
-    assert_eq!(exit, Exit::Undecided);
-    assert!(text.contains("o/a:1: interrupted"), "{text}");
-}
-
 /// Who spawns tasks needs them to be sent from thread to thread.
 #[test]
 fn pushing_may_be_spawned() {
@@ -468,4 +288,39 @@ fn pushing_may_be_spawned() {
     is_send(&image.may_push());
     is_send(&image.blob("sha256:0", 1));
     is_send(&image.delete_tag("1"));
+}
+
+/// The registry in memory itself: what a test does at a request happens then, and what is cut is not answered.
+#[tokio::test]
+async fn a_test_acts_at_a_request_before_or_after_it_is_carried_out() {
+    for (when, kept) in [(When::Before, 0), (When::After, 1)] {
+        let stub = Stub::start();
+        let here = Here::new(&stub, None);
+        let content = stub.content();
+        let seen = Arc::new(std::sync::Mutex::new(None));
+        let (inside, put) = (content.clone(), seen.clone());
+        stub.on("PUT", "/manifests/", 1, when, move || {
+            *put.lock().unwrap() = Some(inside.tags().len());
+            inside.put_manifest("o/other", "1", MANIFEST, b"{}");
+            Then::Cut
+        });
+        stub.at(2, When::Before, || Then::GoOn);
+        here.push("o/a", b"{}", &[]).await.unwrap();
+        here.push("o/a", b"layer", &[]).await.unwrap();
+        let image = here.client.repository("o/a");
+        let bytes = manifest(b"{}", b"layer");
+        image.put_manifest("1", MANIFEST, &bytes).await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), Some(kept), "{when:?}");
+        assert_eq!(content.tags().len(), 2);
+        let puts = stub.seen_of("PUT", "/manifests/");
+        let answers: Vec<Option<u16>> = puts.iter().map(|seen| seen.status).collect();
+        assert_eq!(answers, [None, Some(201)]);
+        assert_eq!(stub.writes().len(), 6, "{:?}", stub.writes());
+    }
+    let stub = Stub::start();
+    stub.fault("PUT", "/manifests/", 1, Fault::Lost);
+    let here = Here::new(&stub, None);
+    let image = here.client.repository("o/a");
+    image.put_manifest("1", MANIFEST, b"{}").await.unwrap();
+    assert_eq!(image.resolve("1").await.unwrap(), None, "said that it was done");
 }
