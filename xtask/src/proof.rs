@@ -7,6 +7,7 @@ mod making;
 pub mod testing;
 mod travelling;
 mod verified;
+mod writing;
 
 use std::collections::BTreeMap;
 
@@ -80,7 +81,8 @@ pub struct ProvenImage {
     pub built_with: Vec<String>,
     /// Every gate's verdict. A reused one says from which run, and how old it was at `started_at`.
     pub records: Vec<Record>,
-    /// The CycloneDX bill of what is in it (JSON), made when it was scanned; `None` where no scanner looked.
+    /// The CycloneDX bill of what is in it (JSON), made when it was scanned; `None` where no scanner looked. On disk it
+    /// is a file of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sbom: Option<serde_json::Value>,
 }

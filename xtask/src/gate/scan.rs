@@ -30,7 +30,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use serde_json::Value;
 
 use crate::build::Built;
 use crate::catalogue::Catalogue;
@@ -59,7 +58,7 @@ pub struct Scanner {
     dependencies: Arc<Dependencies>,
     vex: Arc<Vex>,
     /// Digest -> the bill of materials, of every image that was judged.
-    bills: Mutex<BTreeMap<String, Value>>,
+    bills: Mutex<BTreeMap<String, String>>,
 }
 
 /// The policy of the checkout, and the database that was named: read before anything is built, so that a fault
@@ -131,14 +130,14 @@ impl Scanner {
         })
     }
 
-    /// Hands over the bills of materials (CycloneDX) of all images that were judged, by digest.
-    pub fn take_bills(&self) -> BTreeMap<String, Value> {
+    /// Hands over the bills of materials (CycloneDX, JSON) of all images that were judged, by digest.
+    pub fn take_bills(&self) -> BTreeMap<String, String> {
         std::mem::take(&mut *self.bills.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether there is a bill of an image; one that was kept is read once in a run.
     fn has_bill(&self, context: &Context, image: &Built) -> bool {
-        let there = |bills: &BTreeMap<String, Value>| bills.contains_key(&image.digest);
+        let there = |bills: &BTreeMap<String, String>| bills.contains_key(&image.digest);
         if there(&self.bills.lock().unwrap_or_else(PoisonError::into_inner)) {
             return true;
         }
@@ -146,7 +145,7 @@ impl Scanner {
         kept.map(|bill| self.bill(image, bill)).is_some()
     }
 
-    fn bill(&self, image: &Built, bill: Value) {
+    fn bill(&self, image: &Built, bill: String) {
         let mut bills = self.bills.lock().unwrap_or_else(PoisonError::into_inner);
         bills.insert(image.digest.clone(), bill);
     }

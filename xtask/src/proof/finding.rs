@@ -1,14 +1,16 @@
 //! Proofs that were written: the latest of this checkout, or the one beside exported images.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{FILE, Proof, VERSION};
+use super::{FILE, Proof, VERSION, writing};
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::hash;
 use crate::layout::Layout;
 
 /// As much of a proof as tells whether it is the one that is looked for.
@@ -17,6 +19,9 @@ struct Head {
     version: u32,
     #[serde(default)]
     commit: String,
+    /// Image -> SHA-256 of the bill that lies beside the proof.
+    #[serde(default)]
+    bills: BTreeMap<String, String>,
 }
 
 /// The proof of the latest run in this checkout that was about the commit `head`. Of a run that was killed, or of
@@ -67,7 +72,21 @@ fn read(file: &Path) -> Result<Proof, Failure> {
         let hint = "it is another pipeline's: prove and release with the same commit";
         return Err(Failure::usage(what, hint));
     }
-    parsed(file)
+    let mut proof: Proof = parsed(file)?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    for image in proof.images.iter_mut().filter(|image| image.sbom.is_none()) {
+        if let Some(known) = head.bills.get(&image.image) {
+            let file = writing::bill(folder, &image.image);
+            let found = hash::of_file(&file)
+                .map_err(|error| Failure::usage(format!("{}: {error}", file.display()), AGAIN))?;
+            if found != *known {
+                let what = format!("{}: damaged, its SHA-256 is {found}", file.display());
+                return Err(Failure::usage(what, AGAIN));
+            }
+            image.sbom = Some(parsed(&file)?);
+        }
+    }
+    Ok(proof)
 }
 
 fn parsed<T: DeserializeOwned>(file: &Path) -> Result<T, Failure> {
@@ -82,6 +101,35 @@ mod tests {
     use super::super::testing::good;
     use super::*;
     use crate::cli::RunOptions;
+
+    #[test]
+    fn a_bill_lies_beside_the_proof_and_is_the_one_that_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = good();
+        let mut bare = good();
+        bare.images.iter_mut().for_each(|image| image.sbom = None);
+        let bills = whole.images.iter();
+        let bills = bills.map(|image| (image.digest.clone(), image.sbom.as_ref().unwrap().to_string()));
+        writing::write(folder.path(), &bare, &bills.collect()).unwrap();
+        let file = folder.path().join(FILE);
+        assert!(!std::fs::read_to_string(&file).unwrap().contains("CycloneDX"));
+        assert_eq!(read(&file).unwrap(), whole);
+        let bill = writing::bill(folder.path(), "horme-beta");
+        std::fs::write(&bill, "{}").unwrap();
+        assert!(
+            read(&file)
+                .unwrap_err()
+                .what
+                .contains("horme-beta.cdx.json: damaged")
+        );
+        std::fs::remove_file(bill).unwrap();
+        assert!(
+            read(&file)
+                .unwrap_err()
+                .what
+                .contains("horme-beta.cdx.json: No such file")
+        );
+    }
 
     fn write(run: &Path, proof: &Proof) {
         std::fs::create_dir_all(run).unwrap();

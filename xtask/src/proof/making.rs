@@ -6,12 +6,10 @@ use std::path::Path;
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::{FILE, Proof, ProvenImage, VERSION, travelling};
+use super::{Proof, ProvenImage, VERSION, travelling, writing};
 use crate::attest::Job;
 use crate::build::Built;
-use crate::cache::whole;
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::exit::Failure;
@@ -35,8 +33,8 @@ pub struct Made {
 pub struct Proven {
     pub engine: Engine,
     pub images: Vec<Built>,
-    /// Digest -> the bill of materials of its scan.
-    pub bills: BTreeMap<String, Value>,
+    /// Digest -> the bill of materials of its scan (CycloneDX, JSON).
+    pub bills: BTreeMap<String, String>,
 }
 
 impl Proven {
@@ -56,21 +54,17 @@ impl Proven {
             true => Some(self.proof(context, plan, records, environment).await?),
             false => None,
         };
-        if let Some(proof) = &proof {
-            let file = context.run_dir.join(FILE);
-            if let Err(error) = whole(&file, &context.run_id, &serde_json::to_vec(proof)?) {
-                let word = format!(
-                    "cannot write {}: {error}: nothing can be released by it",
-                    context.shown(&file)
-                );
-                context.board.note(&word);
-            }
+        if let Some(proof) = &proof
+            && let Err(error) = writing::write(&context.run_dir, proof, &self.bills)
+        {
+            let word = format!("{error:#}: nothing can be released by this run");
+            context.board.note(&word);
         }
         match (&context.options.export, proof) {
             (None, _) => Ok(()),
             (Some(folder), Some(proof)) => {
                 let _under_way = context.board.step("exporting the images");
-                travelling::export(context, &self.engine, &proof, folder).await?;
+                travelling::export(context, &self.engine, &proof, &self.bills, folder).await?;
                 let count = proof.images.len();
                 context.board.note(&format!(
                     "exported {count} images and their proof to {}",
@@ -158,7 +152,8 @@ impl Proven {
             build_finished_at: made.map(|made| made.finished_at),
             built_with: made.map(|made| made.with.clone()).unwrap_or_default(),
             records: own.cloned().collect(),
-            sbom: self.bills.get(&built.digest).cloned(),
+            // In a file of its own.
+            sbom: None,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Images on their way: out of the engine into a layout, and with their proof into a folder for another job.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{FILE, Proof};
+use super::{FILE, Proof, writing};
 use crate::cache::whole;
 use crate::context::Context;
 use crate::engine::Engine;
@@ -17,7 +18,13 @@ use crate::layout::Layout;
 ///
 /// # Errors
 /// Exit 2: see [`refuse`] and [`images_from_engine`]. Otherwise: it cannot be written.
-pub async fn export(context: &Context, engine: &Engine, proof: &Proof, folder: &Path) -> Result<()> {
+pub async fn export(
+    context: &Context,
+    engine: &Engine,
+    proof: &Proof,
+    bills: &BTreeMap<String, String>,
+    folder: &Path,
+) -> Result<()> {
     refuse(folder)?;
     let place = Place::of(folder)?;
     place.sweep();
@@ -28,6 +35,7 @@ pub async fn export(context: &Context, engine: &Engine, proof: &Proof, folder: &
     let lock = File::open(&fresh).with_context(cannot)?;
     lock.lock().with_context(cannot)?;
     let written = write(context, engine, proof, &fresh).await;
+    let written = written.and_then(|()| writing::write(&fresh, proof, bills));
     let moved = written.and_then(|()| place.take(&fresh, &context.run_id));
     if moved.is_err() {
         let _ = std::fs::remove_dir_all(&fresh);
@@ -42,7 +50,6 @@ async fn write(context: &Context, engine: &Engine, proof: &Proof, folder: &Path)
         format!("{digest}  {}\n", image.image)
     });
     let files = [
-        (FILE, serde_json::to_string(proof)?),
         // What other programs take for the images' names and digests.
         ("checksums.txt", sums.collect::<String>()),
         // It lies in a checkout, most often, which has to stay as committed.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::build::Built;
+use crate::cache::Kept;
 use crate::context::Context;
 use crate::evidence;
 
@@ -30,16 +31,16 @@ fn subject<'a>(image: &'a Built, trivy: &Path) -> Subject<'a> {
 }
 
 /// The bill that was kept; nothing where the run is to repeat everything.
-pub fn kept(context: &Context, image: &Built, trivy: &Path) -> Option<Value> {
+pub fn kept(context: &Context, image: &Built, trivy: &Path) -> Option<String> {
     if context.options.fresh {
         return None;
     }
-    let kept = context.cache.get("bill", &subject(image, trivy))?;
+    let kept: Kept<String> = context.cache.get("bill", &subject(image, trivy))?;
     Some(kept.value)
 }
 
 /// The bill out of what Trivy wrote, kept for later runs; the one that was kept before stays the one.
-pub fn keep(context: &Context, image: &Built, trivy: &Path, text: &str) -> Result<Value> {
+pub fn keep(context: &Context, image: &Built, trivy: &Path, text: &str) -> Result<String> {
     if let Some(kept) = kept(context, image, trivy) {
         return Ok(kept);
     }
@@ -48,6 +49,7 @@ pub fn keep(context: &Context, image: &Built, trivy: &Path, text: &str) -> Resul
         &image.plan.service.image,
         &image.digest,
     );
+    let bill = bill.to_string();
     context.cache.put("bill", &subject(image, trivy), &bill);
     Ok(bill)
 }

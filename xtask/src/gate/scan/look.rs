@@ -6,7 +6,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::database::Database;
 use super::files::{self, OddFile};
@@ -36,7 +35,7 @@ pub async fn look(
     engine: &Engine,
     scanner: &Scanner,
     image: &Built,
-) -> Result<(Seen, Value)> {
+) -> Result<(Seen, String)> {
     let archive = image.export(engine).await?;
     let name = step(Gate::Scan, &image.plan.service.name);
     let output = context.run_dir.join("scan").join(format!("{name}.json"));
