@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::releasing::{OWNER, Releasing};
 use crate::stub::{Fault, Stub, Then, When};
 
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The tags that users see: neither claims nor what lists attachments.
@@ -141,9 +142,18 @@ fn a_lost_list_of_attachments_is_written_again_and_others_entries_stay() {
     let stub = Stub::start();
     let releasing = Releasing::new("rel-list", &stub);
     let (repository, tag) = (releasing.repository(0), releasing.digest(0).replace(':', "-"));
-    let foreign = |digit: &str| {
-        json!({ "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "digest": format!("sha256:{}", digit.repeat(64)), "size": 7, "annotations": { "by": "another" } })
+    // A registry takes no list of what it does not have: theirs is there.
+    let foreign = |by: &str| {
+        let manifest =
+            json!({ "schemaVersion": 2, "mediaType": MANIFEST, "annotations": { "by": by } }).to_string();
+        let content = stub.content();
+        let digest = content.put_manifest(
+            &repository,
+            &format!("foreign-{by}"),
+            MANIFEST,
+            manifest.as_bytes(),
+        );
+        json!({ "mediaType": MANIFEST, "digest": digest, "size": manifest.len(), "annotations": { "by": by } })
     };
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [foreign("a")] }).to_string();
     stub.content()
@@ -231,12 +241,7 @@ fn undo_puts_back_what_the_tags_pointed_to_and_the_version_is_spent() {
         "{said}"
     );
     let mut after = public(&stub);
-    stub.content().put_manifest(
-        &repository,
-        "1.4",
-        "application/vnd.oci.image.manifest.v1+json",
-        &theirs,
-    );
+    stub.content().put_manifest(&repository, "1.4", MANIFEST, &theirs);
     after.insert(
         format!("{repository}:1.4"),
         before[&format!("{repository}:1.4")].clone(),
