@@ -2,7 +2,10 @@
 FROM debian-base AS files
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
     apt-get update && apt-get install -y --no-install-recommends tzdata
-RUN mkdir -p /root-fs/etc/ssl/certs /root-fs/usr/share /root-fs/home/nonroot /root-fs/tmp \
+# Which packages that is, and of which release, as the official image says it: for scanners and bills of materials.
+RUN mkdir -p /root-fs/etc/ssl/certs /root-fs/usr/share /root-fs/home/nonroot /root-fs/tmp /root-fs/var/lib/dpkg/status.d \
+ && for package in ca-certificates tzdata; do dpkg --status "$package" > "/root-fs/var/lib/dpkg/status.d/$package"; done \
+ && cp -L /etc/os-release /etc/debian_version /root-fs/etc/ \
  && cp -aL /etc/ssl/certs/ca-certificates.crt /root-fs/etc/ssl/certs/ \
  && cp -a /usr/share/zoneinfo /root-fs/usr/share/ \
  && printf 'root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n' > /root-fs/etc/passwd \

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// A layer, as a manifest names it.
 #[derive(Debug, Clone, Deserialize)]
@@ -78,6 +79,14 @@ pub fn configuration(archive: &Path, digest: &str) -> Result<Configuration> {
         Some(config) => read(archive, &config.digest),
         None => Ok(Configuration::default()),
     }
+}
+
+/// A manifest or a configuration, whole, as JSON.
+///
+/// # Errors
+/// As of [`layers`].
+pub fn document(archive: &Path, digest: &str) -> Result<Value> {
+    read(archive, digest)
 }
 
 /// What is stored under a digest, as JSON.

@@ -44,7 +44,7 @@ const VERSION: u32 = 1;
 /// Exit 2 for an unknown service, exit 3 where no engine answers: nothing can be measured then.
 pub async fn run(context: &Context, options: &BenchOptions) -> Result<Exit> {
     context.create_run_dir()?;
-    let engine = Engine::connect().await?;
+    let engine = context.engine().await?;
     let bench = Bench::new(context, &engine, options).await?;
     let lease = Lease::take(&Lease::dir(), &context.run_id, context.estate(Some(&engine)))?;
     let rows = measure_all(&bench, options).await;

@@ -1,12 +1,15 @@
 //! The build: every image that does not stand here already, in one joint bake, each by the digest that the
 //! engine reports. What is tested and pushed from here on is that digest; a name on top of it is a convenience.
 
+mod caching;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
+use crate::bases;
 use crate::context::Context;
 use crate::engine::{Engine, ImageFacts, run_tag};
 use crate::exit::Failure;
@@ -18,6 +21,7 @@ use crate::proof::Made;
 use crate::standing;
 use crate::tool::bake;
 use crate::tool::baking::Baking;
+use crate::tool::builder;
 use crate::verdict::{Check, Gate, Origin, Record};
 
 /// An image in the engine, by the digest that every gate judges.
@@ -130,24 +134,27 @@ async fn bake(context: &Context, engine: &Engine, plan: &Plan, images: &[ImagePl
     );
     let tag = run_tag(&context.run_id);
     let content = bake::definition(&context.root, plan, images, &tag);
-    std::fs::write(&definition, serde_json::to_vec_pretty(&content)?).context("cannot write bake.json")?;
+    if let Some(records) = unfit(context, plan, images).await {
+        return Ok(records);
+    }
+    let cached = caching::importing(context, &content, images).await;
 
     for image in images {
         board.begin(&image.service.name, Gate::Build);
     }
     let call = bake::call(&definition, &metadata).log(context.log("build"));
     let mut progress = Baking::of(&plan.images);
-    let baking = process::run_observed(context, &call, |line| {
+    let observe = |line: &str| {
         if let Some(progress) = progress.line(line) {
             board.progress(progress);
         }
-    });
-    let output = engine.watched(baking).await?;
+    };
+    let output = caching::baked(context, engine, &call, (&definition, &content), cached, observe).await?;
     if let Some(size) = progress.context_size {
         board.note(&format!("build context: {size} sent"));
     }
     if !output.success() {
-        return Ok(failed(images, &output, begun).await);
+        return Ok(failed(context, images, &output, begun).await);
     }
     let made = Made {
         run_id: context.run_id.clone(),
@@ -175,7 +182,27 @@ async fn bake(context: &Context, engine: &Engine, plan: &Plan, images: &[ImagePl
             result.records.push(finish(record, begun));
         }
     }
+    caching::export(context, &content).await;
     Ok(result)
+}
+
+/// Where the builder that buildx would use cannot build what the gates can judge: undecided, all of them.
+async fn unfit(context: &Context, plan: &Plan, images: &[ImagePlan]) -> Option<BuildResult> {
+    let said = process::run(context, &builder::inspect()).await.ok();
+    let builder = builder::parse(&said.filter(process::Output::success)?.stdout)?;
+    if !builder.is_engines_own() {
+        let words = format!("builder '{}' ({})", builder.name, builder.driver);
+        context
+            .board
+            .note(&format!("{words}: its images are loaded into the engine"));
+    }
+    let (why, hint) = builder.unfit(&plan.platform, plan.bases.origin == bases::Origin::Local)?;
+    let judged = images.iter().filter(|image| !image.support);
+    let undecided = |image: &ImagePlan| Record::undecided(&image.service.name, Gate::Build, &why, &hint);
+    Some(BuildResult {
+        records: judged.map(undecided).collect(),
+        images: Vec::new(),
+    })
 }
 
 /// The images that stand in the engine already, for a gate that is run alone.
@@ -277,7 +304,12 @@ fn passed(built: &Built) -> Record {
 
 /// A failed bake: the image that it names is at fault; of the others nothing can be said. Where the engine
 /// itself is gone or its disk is full, nothing can be said of any.
-async fn failed(images: &[ImagePlan], output: &process::Output, begun: Instant) -> BuildResult {
+async fn failed(
+    context: &Context,
+    images: &[ImagePlan],
+    output: &process::Output,
+    begun: Instant,
+) -> BuildResult {
     let only = match images {
         [image] if bake::failed_to_solve(&output.stderr) => Some(image.service.name.clone()),
         _ => None,
@@ -287,7 +319,7 @@ async fn failed(images: &[ImagePlan], output: &process::Output, begun: Instant) 
     let named = bake::failed_target(&output.stderr).or(step).map(str::to_owned);
     let named = named.or(only);
     let full = output.stderr.contains("no space left on device");
-    let gone = bake::lost_engine(&output.stderr) || Engine::connect().await.is_err();
+    let gone = bake::lost_engine(&output.stderr) || context.engine().await.is_err();
     let judged = images.iter().filter(|image| !image.support);
     let records = judged.map(|image| {
         let service = &image.service.name;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::engine::Engine;
 use crate::evidence;
 use crate::exit::Exit;
 use crate::plan::Plan;
@@ -210,7 +209,7 @@ impl<'a> Bundle<'a> {
             .filter_map(|(record, _)| Some((record.service.clone(), record.digest.clone()?)))
             .collect();
         let asking = async {
-            let engine = Engine::connect().await?;
+            let engine = self.context.engine().await?;
             let mut found = vec![(
                 "engine.json".to_owned(),
                 "the engine and its settings",

@@ -13,7 +13,11 @@ use crate::exit::Failure;
 use crate::graph::Graph;
 
 /// The platform whose dependencies count; images are static binaries for it.
-pub const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub const TARGET: &str = if cfg!(target_arch = "aarch64") {
+    "aarch64-unknown-linux-gnu"
+} else {
+    "x86_64-unknown-linux-gnu"
+};
 
 /// A service crate and what its manifest says of its image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

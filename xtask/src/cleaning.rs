@@ -10,7 +10,13 @@ use crate::process::{end_orphans, orphans};
 use crate::terminal::Board;
 
 /// What a run keeps in its folder only while it lasts: exported images, generated secrets, checkouts.
-const TEMPORARY: [&str; 4] = ["images", "secrets", "bench", crate::selftest::CHECKOUTS];
+const TEMPORARY: [&str; 5] = [
+    "images",
+    "secrets",
+    "bench",
+    crate::selftest::CHECKOUTS,
+    crate::reproduce::FOLDER,
+];
 
 /// Sweeps what dead runs left behind, at the start of a run.
 pub async fn sweep_the_dead(context: &Context, engine: &Engine) {
@@ -36,7 +42,7 @@ pub async fn clean(board: &Board, only_look: bool) -> Result<()> {
         let run_id = lease.run_id.clone();
         if !lease.concerns(&engine.id) && !lease.is_ancient() {
             board.line(&format!(
-                "run {run_id}: what it left lies in another engine: point DOCKER_HOST to it"
+                "run {run_id}: what it left lies in another engine: point DOCKER_HOST or DOCKER_CONTEXT to it"
             ));
         }
         let swept = if only_look {

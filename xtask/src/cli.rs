@@ -90,6 +90,8 @@ pub enum Command {
     Verify(VerifyOptions),
     /// Build twice without cache, in different folders, and compare the digests
     Reproduce(ReproduceOptions),
+    /// What the world has found out about published images: new findings that can be mended, nothing else
+    Rescan(RescanOptions),
     /// Measure side by side: our builds and gates against ordinary ones; never a verdict
     Bench(BenchOptions),
     /// Print the report of the latest run, or of the one named
@@ -126,6 +128,7 @@ impl Command {
             Command::Release(options) => options.format,
             Command::Verify(options) => options.format,
             Command::Reproduce(options) => options.run.format,
+            Command::Rescan(options) => options.run.format,
             Command::Report(_)
             | Command::New(_)
             | Command::Bench(_)
@@ -215,6 +218,14 @@ pub struct RunOptions {
     #[arg(long, value_name = "REGISTRY/OWNER", env = "HORME_FROM")]
     pub from: Option<String>,
 
+    /// Steps of builds may come from here, one tag a service; asked first, and never waited for long
+    #[arg(long, value_name = "REPOSITORY", env = "HORME_CACHE_FROM", value_parser = cache_repository)]
+    pub cache_from: Option<String>,
+
+    /// Steps of what was built are put there, for at most 120 s; no build fails for it
+    #[arg(long, value_name = "REPOSITORY", env = "HORME_CACHE_TO", value_parser = cache_repository)]
+    pub cache_to: Option<String>,
+
     /// Where verdicts of earlier runs are kept [default: ~/.cache/horme/results]
     #[arg(long, value_name = "DIR", env = "HORME_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
@@ -282,6 +293,19 @@ pub struct FaultsOptions {
 
 fn repository(text: &str) -> Result<String, String> {
     crate::gate::scan::a_repository(text).map(|()| text.to_owned())
+}
+
+/// A repository without a tag, which is the service's name.
+fn cache_repository(text: &str) -> Result<String, String> {
+    let (first, rest) = text.split_once('/').unwrap_or((text, ""));
+    let is_host = first.contains(['.', ':']) || first == "localhost";
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._/".contains(c);
+    if is_host && !rest.is_empty() && rest.chars().all(plain) && !rest.ends_with('/') {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "'{text}' is no repository without a tag, such as ghcr.io/owner/build-cache"
+    ))
 }
 
 #[derive(Debug, Clone, Args)]
@@ -364,6 +388,20 @@ pub struct ReproduceOptions {
 }
 
 #[derive(Debug, Clone, Args)]
+pub struct RescanOptions {
+    #[command(flatten)]
+    pub run: RunOptions,
+
+    /// The tag that is looked at, of each image
+    #[arg(long, value_name = "TAG", default_value = "latest")]
+    pub tag: String,
+
+    /// Registry and owner [default: `registry` in Cargo.toml's [workspace.metadata.release]]
+    #[arg(long, value_name = "REGISTRY/OWNER", env = "HORME_REGISTRY")]
+    pub registry: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
 pub struct BudgetOptions {
     #[command(flatten)]
     pub run: RunOptions,
@@ -377,6 +415,10 @@ pub struct BudgetOptions {
 pub struct TestOptions {
     #[command(flatten)]
     pub run: RunOptions,
+
+    /// Those of the services inside their images' own build, without network, with the coverage by crate
+    #[arg(long, conflicts_with = "args")]
+    pub in_image: bool,
 
     /// Passed to the test binaries, after `--`
     #[arg(last = true)]
@@ -599,5 +641,22 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cache_is_a_repository_without_a_tag() {
+        for good in ["ghcr.io/owner/cache", "127.0.0.1:5000/cache", "localhost/a/b"] {
+            assert!(cache_repository(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "cache",
+            "owner/cache",
+            "ghcr.io/Owner/cache",
+            "ghcr.io/o/cache:tag",
+            "ghcr.io/",
+            "ghcr.io/o/c,mode=min",
+        ] {
+            assert!(cache_repository(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -8,8 +8,8 @@ use crate::exit::Exit;
 use crate::terminal::Board;
 use crate::verdict::Gate;
 use crate::{
-    bases, bench, cleaning, completions, pipeline, plan, planning, release, report, reproduce, scaffold,
-    selftest, setup, showing, testing, trend, verify, why,
+    bases, bench, cleaning, completions, pipeline, plan, planning, release, report, reproduce, rescan,
+    scaffold, selftest, setup, showing, testing, trend, verify, why,
 };
 
 /// Carries out one subcommand; `look` says how much it tells of its work.
@@ -50,7 +50,7 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
         Command::Setup(options) => provision(&context(options)?).await,
         Command::Plan(options) => show_plan(&answering(options)?).await,
         Command::Why(options) => why::run(&answering(options.run.clone())?, &options.service).await,
-        Command::Test(options) => testing::run(&context(options.run.clone())?, &options.args).await,
+        Command::Test(options) => testing::run(&context(options.run.clone())?, &options).await,
         Command::Selftest(options) => {
             let run_options = RunOptions {
                 setup: options.setup,
@@ -82,7 +82,8 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
             };
             verify::run(&answering(run_options)?, &options).await
         }
-        Command::Reproduce(options) => reproduce::run(&context(options.run.clone())?, &options).await,
+        Command::Reproduce(options) => reproduce::run(&answering(options.run.clone())?, &options).await,
+        Command::Rescan(options) => rescan::run(&context(options.run.clone())?, &options).await,
         Command::Report(options) => showing::run(&context(RunOptions::default())?, &options),
         Command::Trend(options) => trend::run(&context(RunOptions::default())?, &options).await,
         Command::Clean(options) => clean(&options, look).await,
@@ -120,6 +121,7 @@ async fn provision(context: &Context) -> Result<Exit> {
 }
 
 async fn provide(context: &Context) -> Result<()> {
+    context.refuse_faulty_engine()?;
     let planning = context.board.step("planning");
     let bases = bases::resolve(context, context.options.bases).await?;
     drop(planning);

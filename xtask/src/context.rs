@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::{self, Cache};
 use crate::cli::{Format, RunOptions};
-use crate::engine::{Engine, Estate};
+use crate::engine::{Choice, Engine, Estate};
 use crate::event::Event;
 use crate::exit::{Exit, Failure};
 use crate::plan::Limits;
@@ -32,6 +32,8 @@ pub struct Context {
     /// Where set-up keeps a vulnerability database: asked where none is named. Nothing where a run may ask the named
     /// one alone.
     pub kept_database: Option<PathBuf>,
+    /// Which engine is meant, decided once; or why that cannot be told.
+    choice: Arc<Result<Choice, Failure>>,
     /// What earlier runs found.
     pub cache: Arc<Cache>,
     /// Cancelled by SIGINT and SIGTERM; every wait and every child process observes it.
@@ -68,6 +70,7 @@ impl Context {
             options,
             limits: Limits::default(),
             kept_database: cache::user_folder().map(|folder| folder.join("vuln-db")),
+            choice: Arc::new(Choice::now()),
             cache,
             cancel,
             signal,
@@ -84,6 +87,7 @@ impl Context {
         Context {
             limits,
             kept_database: None,
+            choice: self.choice.clone(),
             cancel: self.cancel.clone(),
             signal: self.signal.clone(),
             witness: Arc::new(Witness::new(true)),
@@ -119,6 +123,46 @@ impl Context {
             cancel.cancel();
         });
         Ok(())
+    }
+
+    /// Connects to the engine that this run means.
+    ///
+    /// # Errors
+    /// Exit 2: a faulty context of docker's. Exit 3: no engine answers, or it is too old.
+    pub async fn engine(&self) -> Result<Engine> {
+        match &*self.choice {
+            Ok(choice) => Engine::connect_to(choice).await,
+            Err(failure) => Err(failure.clone().into()),
+        }
+    }
+
+    /// # Errors
+    /// Exit 2: a faulty context of docker's, before it costs anything.
+    pub fn refuse_faulty_engine(&self) -> Result<()> {
+        self.choice
+            .as_ref()
+            .as_ref()
+            .map(drop)
+            .map_err(|failure| failure.clone().into())
+    }
+
+    /// Whether somebody named an engine: then none is started here.
+    pub fn names_an_engine(&self) -> bool {
+        !self.choice.as_ref().as_ref().is_ok_and(Choice::is_unnamed)
+    }
+
+    /// The name of the builder that is the engine itself.
+    pub fn own_builder(&self) -> &str {
+        self.choice.as_ref().as_ref().map_or("default", Choice::builder)
+    }
+
+    /// Variables for every program that is started: it must mean the same engine.
+    pub fn handed(&self) -> Vec<(&'static str, String)> {
+        self.choice
+            .as_ref()
+            .as_ref()
+            .map(Choice::handed)
+            .unwrap_or_default()
     }
 
     /// How the process must end, where a signal ended it.

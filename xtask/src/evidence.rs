@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::cache::Kept;
 use crate::context::Context;
+use crate::engine::docker_config;
 use crate::fingerprint::files::{self, Ignore};
 use crate::hash;
 use crate::tool::compose;
@@ -95,12 +96,6 @@ pub fn file(path: &Path) -> String {
         format!("{} {} {} {changed:?}", facts.len(), facts.mtime(), facts.ino())
     });
     format!("{} {}", path.display(), facts.unwrap_or_default())
-}
-
-fn docker_config() -> Option<PathBuf> {
-    let named = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
-    named.or_else(home)
 }
 
 /// Which compose plugin would be called: the first that the docker CLI finds.

@@ -50,7 +50,7 @@ impl Exit {
 }
 
 /// An expected failure: what went wrong (naming the culprit), and what to do about it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     pub exit: Exit,
     pub what: String,

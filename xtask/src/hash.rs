@@ -22,13 +22,20 @@ pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
 
 /// Of a file's content, read a piece at a time.
 pub fn of_file(path: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
+    Ok(of_stream(&mut std::fs::File::open(path)?)?.0)
+}
+
+/// Of all that comes, read a piece at a time, and how many bytes that were.
+pub fn of_stream(stream: &mut dyn Read) -> std::io::Result<(String, u64)> {
     let mut hasher = Sha256::new();
-    let mut piece = vec![0; 1 << 20];
+    let (mut piece, mut bytes) = (vec![0; 1 << 20], 0);
     loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(hex(hasher)),
-            length => hasher.update(&piece[..length]),
+        match stream.read(&mut piece)? {
+            0 => return Ok((hex(hasher), bytes)),
+            length => {
+                hasher.update(&piece[..length]);
+                bytes += length as u64;
+            }
         }
     }
 }

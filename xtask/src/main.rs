@@ -35,6 +35,7 @@ mod registry;
 mod release;
 mod report;
 mod reproduce;
+mod rescan;
 mod revision;
 mod scaffold;
 mod selftest;
@@ -53,6 +54,8 @@ mod verdict;
 mod verify;
 mod why;
 mod witness;
+#[cfg(test)]
+mod workflows;
 
 use std::process::ExitCode;
 use std::time::Instant;

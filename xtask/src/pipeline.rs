@@ -38,7 +38,6 @@ const SIDE_BY_SIDE: usize = 2;
 /// Only where the run's folder cannot be made.
 pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exit> {
     context.create_run_dir()?;
-    let board = &context.board;
     context.begin(command);
     let mut said = Said::default();
     let mut ended = steps(context, gates, &mut said).await;
@@ -104,12 +103,12 @@ fn write(context: &Context, report: &mut Report, exit: Exit) -> Exit {
 
 /// What a run came to so far: whole or not, it is reported.
 #[derive(Default)]
-struct Said {
-    plan: Option<Plan>,
-    records: Vec<Record>,
-    environment: Vec<String>,
+pub struct Said {
+    pub plan: Option<Plan>,
+    pub records: Vec<Record>,
+    pub environment: Vec<String>,
     /// The kind of machine that it ran on.
-    machine: String,
+    pub machine: String,
     /// What a reader should know of how the plan came about.
     notes: Vec<String>,
     /// What it has in its hands at its end, for a proof.
@@ -148,6 +147,7 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
         faults::refuse_unknown(context, plan)?;
     }
     story::form::refuse_malformed(&context.root, &catalogue, gates)?;
+    context.refuse_faulty_engine()?;
     if let Some(folder) = &context.options.export {
         proof::refuse(folder)?;
     }
@@ -166,6 +166,7 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
         services: names,
         gates: gates.to_vec(),
     });
+    engine.whereabouts().iter().for_each(|words| board.note(words));
     words.iter().for_each(|word| board.note(word));
     said.notes = words;
     skipped(plan, board, &mut said.records);
@@ -207,7 +208,7 @@ async fn engine(context: &Context, plan: &Plan) -> Result<Engine> {
         let _under_way = context.board.step("set-up");
         setup::provision(context, &plan.bases).await?;
     }
-    match Engine::connect().await {
+    match context.engine().await {
         Ok(engine) => Ok(engine),
         // Whatever else is missing is told at once.
         Err(error) => preflight(context, plan).await.and(Err(error)),
@@ -227,11 +228,13 @@ fn facts(context: &Context, engine: &Engine, settings: &scan::Settings) -> Vec<S
         .map_or("no vulnerability database".to_owned(), |dir| {
             format!("vulnerability database in {}", dir.display())
         });
-    vec![
+    let mut facts = vec![
         format!("xtask {}", env!("CARGO_PKG_VERSION")),
         engine.words(),
         database,
-    ]
+    ];
+    facts.extend(engine.whereabouts());
+    facts
 }
 
 /// What the gates are told by the checkout, besides the scanner's policy.
@@ -458,7 +461,7 @@ impl<'a> Run<'a> {
             records.extend(self.faults(&images, records).await);
         }
         self.unjudged(records);
-        let bills = self.scanner.as_ref().map(scan::Scanner::bills);
+        let bills = self.scanner.as_ref().map(scan::Scanner::take_bills);
         Ok(Proven {
             engine: self.engine.clone(),
             images,
@@ -642,7 +645,7 @@ pub async fn forecast(
 ) -> Result<Vec<(String, Vec<(Gate, bool)>)>> {
     let settings = scan::Settings::read(context, catalogue)?;
     let policies = Policies::read(context, catalogue, plan, false)?;
-    let Ok(engine) = Engine::connect().await else {
+    let Ok(engine) = context.engine().await else {
         return Ok(Vec::new());
     };
     let mut run = Run::new(context, &engine, plan, &settings, &policies);

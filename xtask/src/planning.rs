@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::bases;
 use crate::catalogue::{self, Catalogue};
 use crate::context::Context;
-use crate::engine::{self, Engine};
+use crate::engine;
 use crate::exit::Failure;
 use crate::fingerprint::{self, Checkout, Inputs};
 use crate::hash;
@@ -28,6 +28,7 @@ struct Workspace<'a> {
     lock: String,
     /// The folders that could hold a member.
     members: Vec<PathBuf>,
+    target: &'static str,
     pipeline: &'static str,
 }
 
@@ -102,6 +103,7 @@ fn workspace(root: &Path) -> Workspace<'_> {
         root,
         lock: hash::of_file(&root.join("Cargo.lock")).unwrap_or_default(),
         members,
+        target: catalogue::TARGET,
         pipeline: env!("HORME_PIPELINE"),
     }
 }
@@ -123,7 +125,7 @@ pub async fn work_out(
     let (revisions, bases, platform) = tokio::join!(
         revision::revisions(context, catalogue, &checkout),
         bases::resolve(context, context.options.bases),
-        platform()
+        platform(context)
     );
     let (revisions, bases) = (revisions, bases?);
     let mut inputs = BTreeMap::new();
@@ -147,8 +149,8 @@ pub async fn work_out(
 }
 
 /// The platform that images are built for: the engine's own. Before there is one, set-up will start it here.
-async fn platform() -> String {
-    match Engine::connect().await {
+async fn platform(context: &Context) -> String {
+    match context.engine().await {
         Ok(engine) => engine.platform,
         Err(_) => engine::platform("linux", std::env::consts::ARCH),
     }

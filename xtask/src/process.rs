@@ -6,13 +6,14 @@ mod orphans;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as StdCommand, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 
 use crate::context::Context;
@@ -151,7 +152,8 @@ pub async fn run_observed(context: &Context, call: &Call, mut observe: impl FnMu
             took_ms: begun.elapsed().as_millis() as u64,
         });
     };
-    let mut child = start(call, &context.run_id).inspect_err(|_| told("not started".to_owned()))?;
+    let mut child =
+        start(&handed(context, call), &context.run_id).inspect_err(|_| told("not started".to_owned()))?;
     let _group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
     let (sender, mut lines) = mpsc::channel(256);
     pump(child.stdout.take(), Stream::Out, sender.clone());
@@ -248,6 +250,49 @@ pub fn start_detached(call: &Call, log: &Path) -> Result<u32> {
     Ok(child.id())
 }
 
+/// Runs a program whose standard input and output are a connection, until either side ends it; returns what it said
+/// on standard error. It is ended with the caller, and belongs to no run: it only carries.
+///
+/// # Errors
+/// Exit 3: a missing program. A connection that breaks is an end like any other.
+pub async fn connected(call: &Call, stream: impl AsyncRead + AsyncWrite) -> Result<String> {
+    let mut command = prepare(&bound(call));
+    command.process_group(0);
+    command.env_remove(orphans::MARK);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = spawn(command, call)?;
+    let _group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
+    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(mut input), Some(mut output), Some(mut errors)) = pipes else {
+        anyhow::bail!("`{}` has no pipes", call.shown());
+    };
+    let (mut from, mut to) = tokio::io::split(stream);
+    let there = async {
+        let _ = tokio::io::copy(&mut from, &mut input).await;
+        // Half of a connection may end before the other: the engine answers what it was told by then.
+        drop(input);
+    };
+    let back = async {
+        let _ = tokio::io::copy(&mut output, &mut to).await;
+        let _ = to.shutdown().await;
+    };
+    let speaking = async {
+        let mut said = String::new();
+        let _ = errors.read_to_string(&mut said).await;
+        said
+    };
+    let finished = async { tokio::join!(back, speaking).1 };
+    tokio::pin!(finished);
+    let said = tokio::select! {
+        () = there => finished.await,
+        said = &mut finished => said,
+    };
+    Ok(masked(&said, &call.secrets))
+}
+
 /// Where a program is on PATH, if it is.
 pub fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -317,8 +362,16 @@ fn bound(call: &Call) -> Call {
     }
 }
 
+/// The call, which means the engine that the run means.
+fn handed(context: &Context, call: &Call) -> Call {
+    let mut call = call.clone();
+    for (name, value) in context.handed() {
+        call.env.entry(name.to_owned()).or_insert(value);
+    }
+    call
+}
+
 fn start(call: &Call, run_id: &str) -> Result<tokio::process::Child> {
-    use std::os::unix::process::CommandExt;
     let mut command = prepare(&bound(call));
     command.process_group(0);
     if call.finishes {
@@ -331,6 +384,10 @@ fn start(call: &Call, run_id: &str) -> Result<tokio::process::Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    spawn(command, call)
+}
+
+fn spawn(command: StdCommand, call: &Call) -> Result<tokio::process::Child> {
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true);
     command.spawn().map_err(|error| {

@@ -6,6 +6,11 @@ mod blobs;
 mod challenge;
 mod login;
 mod manifests;
+#[cfg(test)]
+mod real;
+#[cfg(test)]
+#[path = "../tests/it/real_registry.rs"]
+mod real_registry;
 mod refusal;
 mod retry;
 #[cfg(test)]

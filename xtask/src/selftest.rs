@@ -15,7 +15,7 @@ use futures_util::{StreamExt, stream};
 use crate::bases;
 use crate::cli::{Format, SelftestOptions};
 use crate::context::Context;
-use crate::engine::{Engine, Lease};
+use crate::engine::Lease;
 use crate::event::Progress;
 use crate::exit::{Exit, Failure};
 use crate::report;
@@ -40,7 +40,7 @@ pub async fn run(context: &Context, options: &SelftestOptions) -> Result<Exit> {
     if context.options.setup {
         setup::provision(context, &bases).await?;
     }
-    let engine = Engine::connect().await?;
+    let engine = context.engine().await?;
     let lease = Lease::take(&Lease::dir(), &context.run_id, context.estate(Some(&engine)))?;
     let played = play(context, options).await;
     let _ = std::fs::remove_dir_all(context.run_dir.join(CHECKOUTS));

@@ -19,13 +19,13 @@ use anyhow::{Context as _, Result};
 
 pub use cosign::cosign;
 pub use preflight::preflight;
-pub use scanner::{named_trivy, trivy};
+pub use scanner::{named_trivy, scanner_words, trivy};
 pub use tools::{database, hadolint};
 
 use crate::bases::{self, Bases};
 use crate::cache;
 use crate::context::{Context, Deadline, poll};
-use crate::engine::{Engine, Lease};
+use crate::engine::Lease;
 use crate::exit::Failure;
 
 /// Something that a run lacks.
@@ -89,6 +89,21 @@ pub async fn provision(context: &Context, bases: &Bases) -> Result<()> {
     }
     let left = preflight(context, bases).await;
     refuse(&left, "see logs/setup-*.log in the run's folder")
+}
+
+/// The scanner and today's database, and nothing else: what looking at a published image takes. Provided where the run
+/// may set things up.
+///
+/// # Errors
+/// Exit 3: there is no scanner, or none that may be used.
+pub async fn scanner_alone(context: &Context) -> Result<()> {
+    if context.options.setup {
+        let _lock = alone(context).await?;
+        let _under_way = context.board.step("set-up");
+        mend(context, &preflight::of_scanner(context).await).await?;
+    }
+    let hint = "`--setup` provisions what can be provisioned";
+    refuse(&preflight::of_scanner(context).await, hint)
 }
 
 /// One set-up at a time on this machine: two would install, start and make the same things at once. The lock
@@ -186,7 +201,7 @@ async fn mend(context: &Context, problems: &[Problem]) -> Result<()> {
     }
     for problem in problems {
         if let Fix::Bases(missing) = &problem.fix {
-            bases::make(context, &Engine::connect().await?, missing).await?;
+            bases::make(context, &context.engine().await?, missing).await?;
         }
     }
     Ok(())

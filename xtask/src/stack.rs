@@ -4,27 +4,32 @@
 mod asking;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 
 use crate::build::Built;
 use crate::catalogue::Service;
 use crate::context::Context;
-use crate::engine::{Container, Engine};
+use crate::engine::{Container, ContainerSpec, Engine};
 use crate::exit::Failure;
 use crate::plan::Plan;
 use crate::process;
 use crate::story::Variables;
 use crate::story::form::GIVEN;
-use crate::tool::compose::{self, Config};
+use crate::tool::compose::{self, Config, mounts};
 use crate::verdict::{Check, Gate};
 
 pub use asking::{Answer, NOTICE, notices};
 
 /// Checks by service.
 pub type Found = BTreeMap<String, Vec<Check>>;
+
+/// The variable by which compose is told where ports are published.
+const PUBLISH: &str = "HORME_PUBLISH";
 
 /// `REQUEST_TIMEOUT` of a service that is not told otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -67,7 +72,8 @@ impl<'a> Stack<'a> {
         context.witness.learn_folder(&secrets);
 
         let files = compose::files("ci");
-        let call = command(context, plan, &files, &["config", "--format", "json"]);
+        let publish = compose::host(engine.published()?);
+        let call = command(context, plan, &publish, &files, &["config", "--format", "json"]);
         let output = process::run_ok(context, &call).await?;
         let config =
             compose::parse_config(&output.stdout).context("the stack's configuration cannot be read")?;
@@ -79,16 +85,25 @@ impl<'a> Stack<'a> {
             .iter()
             .map(|image| (image.plan.service.name.clone(), image.reference.clone()))
             .collect();
-        let overlay = compose::run_overlay(&config, &context.run_id, &pinned, &members);
+        let mut overlay = compose::run_overlay(&config, &context.run_id, &pinned, &members);
+        if engine.is_elsewhere() {
+            copies(
+                context,
+                engine,
+                images,
+                &mounts::of(&config, &members, &context.root),
+                &mut overlay,
+            )
+            .await?;
+        }
         let path = context.run_dir.join("compose.run.yaml");
-        std::fs::write(&path, serde_json::to_vec_pretty(&overlay)?)
-            .context("cannot write the run's overlay")?;
+        std::fs::write(&path, mounts::text(&overlay)).context("cannot write the run's overlay")?;
 
         let mut files = files;
         files.push(path);
         let mut words = vec!["up", "--detach", "--no-build", "--quiet-pull"];
         words.extend(members.iter().map(String::as_str));
-        let mut up = command(context, plan, &files, &words).deadline_s(180);
+        let mut up = command(context, plan, &publish, &files, &words).deadline_s(180);
         up.log = Some(context.log(log));
         engine.watched(process::run_ok(context, &up)).await?;
         let containers = engine.project(&project(context)).await?.into_iter().collect();
@@ -154,11 +169,11 @@ impl<'a> Stack<'a> {
         Ok(nodes)
     }
 
-    /// The port of 127.0.0.1 that leads to the edge: the only published one.
-    pub async fn edge_port(&self) -> Result<u16> {
+    /// Where the edge is asked: at the only published port.
+    pub async fn edge(&self) -> Result<SocketAddr> {
         for container in self.containers.values() {
             if let Some(port) = self.engine.state(container).await?.host_port {
-                return Ok(port);
+                return Ok(SocketAddr::new(self.engine.published()?, port));
             }
         }
         Err(Failure::undecided(
@@ -278,11 +293,59 @@ fn project(context: &Context) -> String {
     format!("horme-{}", context.run_id)
 }
 
+/// Gives the members copies of what they would mount from this checkout.
+///
+/// # Errors
+/// Exit 3: the engine is too old for it, or something is no file.
+async fn copies(
+    context: &Context,
+    engine: &Engine,
+    images: &[Built],
+    mounts: &Result<Vec<mounts::Mount>, String>,
+    overlay: &mut Value,
+) -> Result<()> {
+    let cannot = |why: &str| {
+        let what = format!("the stack's files cannot be brought to the engine's machine: {why}");
+        Failure::undecided(
+            what,
+            "run on the engine's own machine, or on an engine of version 26 or newer",
+        )
+    };
+    let mounts = mounts.as_ref().map_err(|why| cannot(why))?;
+    if mounts.is_empty() {
+        return Ok(());
+    }
+    if !engine.mounts_parts_of_volumes() {
+        // What is reached by a socket may well see our files: compose tells where it does not.
+        let reached_by_net = engine.place.choice.address.host().is_some();
+        return if reached_by_net {
+            Err(cannot(&format!("engine {}", engine.version)).into())
+        } else {
+            Ok(())
+        };
+    }
+    let name = format!("{}-files", project(context));
+    let files = mounts::copied(overlay, mounts, &name);
+    let lender = ContainerSpec {
+        name: name.clone(),
+        image: images.first().context("no image to copy with")?.reference.clone(),
+        run_id: context.run_id.clone(),
+        ..Default::default()
+    };
+    engine.copy_to_volume(&name, lender, &files).await
+}
+
 /// A compose command over the run's project, with its images and secrets.
-fn command(context: &Context, plan: &Plan, files: &[PathBuf], words: &[&str]) -> process::Call {
+fn command(
+    context: &Context,
+    plan: &Plan,
+    publish: &str,
+    files: &[PathBuf],
+    words: &[&str],
+) -> process::Call {
     let mut call = compose::call(&context.root, Some(&project(context)), files, words);
     let secrets = context.run_dir.join("secrets").display().to_string();
-    call = call.env("HORME_SECRETS_DIR", secrets);
+    call = call.env("HORME_SECRETS_DIR", secrets).env(PUBLISH, publish);
     for (role, image) in &plan.bases.images {
         call = call.env(&format!("HORME_{}_IMAGE", role.to_uppercase()), image.clone());
     }

@@ -88,6 +88,17 @@ pub fn is_proof(context: &Context, image: &ImagePlan, digest: &str) -> bool {
     proof(context, image).is_some_and(|proof| proof.value.digest == digest)
 }
 
+/// The digest that a run built from these very inputs, over these base images (name -> id), and that run, as far as our
+/// cache knows.
+pub fn recorded(
+    context: &Context,
+    image: &ImagePlan,
+    bases: &BTreeMap<String, String>,
+) -> Option<(String, String)> {
+    let proof = proof(context, image).filter(|proof| proof.value.bases == *bases)?;
+    Some((proof.value.digest, proof.run_id))
+}
+
 fn origin(proof: &Kept<Proof>) -> Origin {
     Origin::Reused {
         run_id: proof.run_id.clone(),

@@ -4,6 +4,7 @@
 pub mod form;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -39,12 +40,12 @@ pub struct Answer {
 }
 
 impl Teller {
-    /// Through the edge at this port of 127.0.0.1.
-    pub fn new(port: u16) -> Result<Self> {
+    /// Through the edge at this address.
+    pub fn new(edge: SocketAddr) -> Result<Self> {
         let http = crate::http::client().no_proxy().timeout(PATIENCE).build()?;
         Ok(Teller {
             http,
-            base: format!("http://127.0.0.1:{port}"),
+            base: format!("http://{edge}"),
         })
     }
 
@@ -281,10 +282,10 @@ mod tests {
     #[tokio::test]
     async fn an_edge_that_nobody_listens_at_is_told_from_one_that_breaks_off() {
         let edge = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = edge.local_addr().unwrap().port();
+        let address = edge.local_addr().unwrap();
         let step = r#"{"name":"a","method":"GET","path":"/","expect":{"status":200},"retry_until_s":1}"#;
         let step: Step = serde_json::from_str(step).unwrap();
-        let teller = Teller::new(port).unwrap();
+        let teller = Teller::new(address).unwrap();
         let breaks_off = std::thread::spawn(move || drop(edge.accept().unwrap()));
         let broken = teller.ask(&step, &Variables::new()).await.unwrap_err();
         assert!(!unreached(&broken), "{broken:#}");

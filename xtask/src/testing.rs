@@ -1,10 +1,14 @@
 //! `cargo xtask test`: the tests of both workspaces on real stores, and one closing line that adds them up.
 
+mod coverage;
+mod in_image;
+
 use anyhow::Result;
 
 use crate::bases::{self, Bases};
+use crate::cli::TestOptions;
 use crate::context::Context;
-use crate::engine::{Engine, Lease};
+use crate::engine::Lease;
 use crate::event::Progress;
 use crate::exit::{Exit, Failure};
 use crate::process::{self, Call};
@@ -20,16 +24,16 @@ const WORKSPACES: [(&str, &str); 2] = [
 
 /// Runs every test. Stores come from the same images as the gates use; a test that needs an engine and finds
 /// none fails and says so.
-pub async fn run(context: &Context, arguments: &[String]) -> Result<Exit> {
+pub async fn run(context: &Context, options: &TestOptions) -> Result<Exit> {
     context.create_run_dir()?;
     context.begin("test");
     let mut all = Tally::default();
-    let done = tests(context, arguments, &mut all).await;
-    Ok(ended(context, &all, arguments, done))
+    let done = tests(context, options, &mut all).await;
+    Ok(ended(context, &all, &options.args, done))
 }
 
 /// Runs every test, and sweeps what they left however they ended. Whether both workspaces were well.
-async fn tests(context: &Context, arguments: &[String], all: &mut Tally) -> Result<bool> {
+async fn tests(context: &Context, options: &TestOptions, all: &mut Tally) -> Result<bool> {
     let board = &context.board;
     let planning = board.step("planning");
     let bases = bases::resolve(context, context.options.bases).await?;
@@ -42,10 +46,15 @@ async fn tests(context: &Context, arguments: &[String], all: &mut Tally) -> Resu
             board.note(&format!("set-up: {error:#}"));
         }
     }
-    let engine = Engine::connect().await.ok();
+    context.refuse_faulty_engine()?;
+    let engine = context.engine().await.ok();
     let lease = Lease::take(&Lease::dir(), &context.run_id, context.estate(engine.as_ref()))?;
-    let done = workspaces(context, &bases, arguments, all).await;
-    if let Ok(engine) = Engine::connect().await
+    let done = if options.in_image {
+        in_image::tests(context, all).await
+    } else {
+        workspaces(context, &bases, &options.args, all).await
+    };
+    if let Ok(engine) = context.engine().await
         && engine.sweep(&context.run_id).await.is_ok()
     {
         lease.end();

@@ -142,10 +142,10 @@ async fn make_recipe(context: &Context, tag: &str, debian: &str, toolchain: &Pat
     let file = folder.join(format!("{name}.Dockerfile"));
     let recipe = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let call = build_call(
-        &folder,
-        name,
+        (&folder, name),
         tag,
         debian,
+        context.own_builder(),
         uses_toolchain(&recipe).then_some(toolchain),
     );
     let (call, mut baking) = (call.log(context.log(LOG)), Baking::default());
@@ -157,7 +157,13 @@ async fn make_recipe(context: &Context, tag: &str, debian: &str, toolchain: &Pat
     made.await.map(drop)
 }
 
-fn build_call(folder: &Path, name: &str, tag: &str, debian: &str, toolchain: Option<&Path>) -> Call {
+fn build_call(
+    (folder, name): (&Path, &str),
+    tag: &str,
+    debian: &str,
+    builder: &str,
+    toolchain: Option<&Path>,
+) -> Call {
     let mut argv: Vec<String> = ["docker", "buildx", "build", "--progress=plain"]
         .map(str::to_owned)
         .to_vec();
@@ -188,6 +194,8 @@ fn build_call(folder: &Path, name: &str, tag: &str, debian: &str, toolchain: Opt
     ]);
     Call::new(argv)
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+        // They must stand in the engine itself, whatever builds the images: by its own builder, which has its name.
+        .env("BUILDX_BUILDER", builder)
         .deadline_s(900)
 }
 
@@ -248,10 +256,10 @@ mod tests {
     fn only_a_recipe_that_asks_for_it_gets_the_toolchain() {
         let call = |toolchain| {
             build_call(
-                Path::new("/b"),
-                "redis",
+                (Path::new("/b"), "redis"),
                 "horme-local/redis:1",
                 "horme-local/debian:1",
+                "default",
                 toolchain,
             )
             .shown()

@@ -1,6 +1,7 @@
 //! From create to the first 200: each image, as its boot gate measures it, against a service that does nothing
 //! but answer, on the same base and under the same constraints.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -125,6 +126,7 @@ impl Hello {
 
     async fn until_answered(&self, bench: &Bench<'_>, container: &Container) -> Result<()> {
         let limit = Duration::from_millis(bench.plan.limits.boot_deadline_ms);
+        let published = bench.engine.published()?;
         let answered = poll(Deadline::within(limit), POLL_EVERY, || async {
             let state = match bench.engine.state(container).await {
                 Ok(state) => state,
@@ -136,7 +138,8 @@ impl Hello {
                     "the hello world ended with exit code {code}"
                 )));
             }
-            let url = format!("http://127.0.0.1:{}/live", state.host_port?);
+            let address = SocketAddr::new(published, state.host_port?);
+            let url = format!("http://{address}/live");
             let answer = self.http.get(url).send().await.ok()?;
             answer.status().is_success().then_some(Ok(()))
         });

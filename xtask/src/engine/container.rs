@@ -26,8 +26,10 @@ pub struct ContainerSpec {
     pub command: Vec<String>,
     /// `NAME=value`.
     pub env: Vec<String>,
-    /// A port to publish on a free port of 127.0.0.1.
+    /// A port to publish on a free port of the address by which we reach the engine's machine.
     pub publish: Option<u16>,
+    /// A volume by its name, and where it is mounted.
+    pub volume: Option<(String, String)>,
     /// `None`: the engine's default bridge. `container:<id>`: inside another container's network.
     pub network: Option<String>,
     /// Its names in that network, besides its own.
@@ -63,7 +65,7 @@ pub struct State {
     pub pid: Option<i64>,
     /// What runs in it: the binary's path inside the image.
     pub program: String,
-    /// The published port on 127.0.0.1, where one was asked for.
+    /// The published port ([`Engine::published`] is the address), where one was asked for.
     pub host_port: Option<u16>,
     /// Network name -> IPv4 address.
     pub addresses: Vec<(String, String)>,
@@ -87,9 +89,9 @@ impl Engine {
     /// Creates a container; it does not run yet.
     pub async fn create(&self, spec: &ContainerSpec) -> Result<Container> {
         let port = spec.publish.map(|port| format!("{port}/tcp"));
-        let binding = PortBinding {
-            host_ip: Some("127.0.0.1".into()),
-            host_port: Some(String::new()),
+        let bindings = match &port {
+            Some(port) => Some(HashMap::from([(port.clone(), Some(vec![self.binding()?]))])),
+            None => None,
         };
         let held = |constraint| !spec.spared.contains(&constraint);
         let host_config = HostConfig {
@@ -100,9 +102,11 @@ impl Engine {
             memory_swap: Some(spec.memory_bytes),
             pids_limit: Some(spec.pids),
             network_mode: spec.network.clone(),
-            port_bindings: port
-                .clone()
-                .map(|port| HashMap::from([(port, Some(vec![binding]))])),
+            port_bindings: bindings,
+            binds: spec
+                .volume
+                .as_ref()
+                .map(|(name, to)| vec![format!("{name}:{to}")]),
             ..Default::default()
         };
         let body = ContainerCreateBody {
@@ -128,6 +132,14 @@ impl Engine {
             .into());
         }
         Ok(Container { id: created.id })
+    }
+
+    /// A free port of the only address that is asked.
+    fn binding(&self) -> Result<PortBinding> {
+        Ok(PortBinding {
+            host_ip: Some(self.published()?.to_string()),
+            host_port: Some(String::new()),
+        })
     }
 
     pub async fn start(&self, container: &Container) -> Result<()> {

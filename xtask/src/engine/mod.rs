@@ -1,8 +1,11 @@
-//! The Docker API through bollard: connecting, and what the engine is. Nothing else speaks to the engine's
+//! The Docker API through bollard: what the engine is, and its troubles. Nothing else speaks to the engine's
 //! socket (the docker CLI's plugins, bake and compose, are called through `process.rs`).
 
 mod as_it_is;
+mod connect;
 mod container;
+mod context;
+mod copy;
 mod image;
 mod lease;
 mod network;
@@ -13,9 +16,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bollard::errors::Error;
+use bollard::models::SystemInfo;
 use futures_util::{Stream, StreamExt};
 
+pub use connect::Place;
 pub use container::{Constraint, Container, ContainerSpec};
+pub use context::{Choice, docker_config};
+pub use copy::HostFile;
 pub use image::ImageFacts;
 pub use lease::{Estate, Lease};
 pub use network::{Endpoint, Leads};
@@ -56,41 +63,19 @@ pub struct Engine {
     pub platform: String,
     /// Its protections, e.g. `name=seccomp,profile=builtin`.
     pub security: Vec<String>,
+    /// Its machine's name.
+    name: String,
+    /// Where it is, and who named it.
+    pub place: Place,
 }
 
 impl Engine {
-    /// Connects to `DOCKER_HOST`, or to the local socket.
-    ///
-    /// # Errors
-    /// Exit 3 where no engine answers within 5 s, or where it is too old.
-    pub async fn connect() -> Result<Self> {
-        let connecting = async {
-            #[expect(
-                clippy::disallowed_types,
-                reason = "this is the one place that speaks to the Docker API"
-            )]
-            let docker = bollard::Docker::connect_with_defaults()?.with_timeout(PATIENCE);
-            let docker = docker.negotiate_version().await?;
-            let info = docker.info().await?;
-            Ok::<_, bollard::errors::Error>((docker, info))
-        };
-        let answered = tokio::time::timeout(Duration::from_secs(5), connecting).await;
-        let (docker, info) = match answered {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(no_engine(&error)),
-            Err(_) => return Err(absent("no answer within 5 s").into()),
-        };
-        let api = docker.client_version();
-        if (api.major_version, api.minor_version) < MINIMUM_API {
-            return Err(Failure::undecided(
-                format!(
-                    "the engine speaks API {}.{} only",
-                    api.major_version, api.minor_version
-                ),
-                "an engine of version 25 or newer is needed; a running engine is never replaced by us",
-            )
-            .into());
-        }
+    /// An engine that answered, and what it said of itself.
+    #[expect(
+        clippy::disallowed_types,
+        reason = "this is the one place that speaks to the Docker API"
+    )]
+    fn new(docker: bollard::Docker, info: SystemInfo, place: Place) -> Self {
         let containerd_store = info.driver_status.unwrap_or_default().iter().any(|pair| {
             pair.iter()
                 .any(|word| word.starts_with("io.containerd.snapshotter"))
@@ -111,7 +96,7 @@ impl Engine {
             info.architecture.unwrap_or_default(),
             info.mem_total.unwrap_or_default() / 1_000_000_000
         );
-        Ok(Engine {
+        Engine {
             docker,
             id,
             machine,
@@ -120,7 +105,9 @@ impl Engine {
             security,
             version: info.server_version.unwrap_or_default(),
             containerd_store,
-        })
+            name: info.name.unwrap_or_default(),
+            place,
+        }
     }
 
     /// Does work that a docker command waits for, and ends it where the engine falls silent: the command itself would
@@ -147,7 +134,9 @@ impl Engine {
 
     /// Which engine this is and where it runs, for verdicts about what containers do.
     pub fn identity(&self) -> String {
-        format!("{} {}", self.words(), self.machine)
+        // What is published on another address than this machine's own is asked over another way.
+        let way = self.place.way();
+        format!("{} {}{way}", self.words(), self.machine)
     }
 
     /// Which engine this is, for a reader.
@@ -169,20 +158,6 @@ pub fn platform(os: &str, architecture: &str) -> String {
         other => other,
     };
     format!("{os}/{architecture}")
-}
-
-fn no_engine(error: &Error) -> anyhow::Error {
-    match trouble(error) {
-        Some(Trouble::Forbidden) => forbidden().into(),
-        _ => absent(&innermost(error)).into(),
-    }
-}
-
-fn absent(why: &str) -> Failure {
-    Failure::undecided(
-        format!("no Docker engine answers: {why}"),
-        "start the engine, point DOCKER_HOST to one, or let `cargo xtask setup` provision it",
-    )
 }
 
 fn forbidden() -> Failure {
@@ -290,6 +265,13 @@ mod tests {
 
     fn broken(kind: std::io::ErrorKind) -> Error {
         Error::IOError { err: kind.into() }
+    }
+
+    #[test]
+    fn a_platform_is_said_as_images_say_it() {
+        assert_eq!(platform("linux", "x86_64"), "linux/amd64");
+        assert_eq!(platform("linux", "aarch64"), "linux/arm64");
+        assert_eq!(platform("linux", "riscv64"), "linux/riscv64");
     }
 
     #[test]

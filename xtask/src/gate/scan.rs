@@ -16,6 +16,7 @@ mod look;
 mod mutations;
 mod origin;
 mod policy;
+pub mod published;
 mod remedy;
 mod since;
 #[cfg(test)]
@@ -130,9 +131,19 @@ impl Scanner {
         })
     }
 
-    /// Digest -> the bill of materials (CycloneDX), of every image that was judged so far.
-    pub fn bills(&self) -> BTreeMap<String, Value> {
-        self.bills.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Hands over the bills of materials (CycloneDX) of all images that were judged, by digest.
+    pub fn take_bills(&self) -> BTreeMap<String, Value> {
+        std::mem::take(&mut *self.bills.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether there is a bill of an image; one that was kept is read once in a run.
+    fn has_bill(&self, context: &Context, image: &Built) -> bool {
+        let there = |bills: &BTreeMap<String, Value>| bills.contains_key(&image.digest);
+        if there(&self.bills.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return true;
+        }
+        let kept = bill::kept(context, image, &self.trivy);
+        kept.map(|bill| self.bill(image, bill)).is_some()
     }
 
     fn bill(&self, image: &Built, bill: Value) {
@@ -166,20 +177,29 @@ impl Scanner {
         age.is_some_and(|age| (0..=most).contains(&age))
     }
 
+    /// Which snapshot was asked, as a verdict keeps it.
+    pub fn figures(&self, record: Record) -> Record {
+        match &self.database {
+            Some(database) => record
+                .figure("database_sha256", database.sha256.clone())
+                .figure("database_updated_at", database.updated_at.to_string()),
+            None => record,
+        }
+    }
+
     /// Whether an earlier run's findings about this image can be judged without another scan.
     pub fn knows(&self, context: &Context, image: &Built) -> bool {
         evidence::find::<Seen>(context, &self.subject(context, image)).is_some()
-            && bill::kept(context, image, &self.trivy).is_some()
+            && self.has_bill(context, image)
     }
 }
 
 /// Judges one image: by the findings of an earlier scan where nothing that they depend on has changed.
 pub async fn check(context: &Context, engine: &Engine, scanner: &Scanner, image: &Built) -> Result<Record> {
     let subject = scanner.subject(context, image);
-    let known = evidence::find::<Seen>(context, &subject);
     // Without its bill of materials a scan is not whole.
-    if let Some((kept, bill)) = known.zip(bill::kept(context, image, &scanner.trivy)) {
-        scanner.bill(image, bill);
+    let known = evidence::find::<Seen>(context, &subject).filter(|_| scanner.has_bill(context, image));
+    if let Some(kept) = known {
         let origin = Origin::Reused {
             run_id: kept.run_id.clone(),
             age_s: kept.age_s(),
@@ -233,12 +253,7 @@ async fn judge(context: &Context, scanner: &Scanner, image: &Built, seen: &Seen)
     if !findings.is_empty() {
         record = record.figure("findings", serde_json::json!(findings));
     }
-    if let Some(database) = &scanner.database {
-        record = record
-            .figure("database_sha256", database.sha256.clone())
-            .figure("database_updated_at", database.updated_at.to_string());
-    }
-    record
+    scanner.figures(record)
 }
 
 /// The day, in UTC.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -23,11 +23,13 @@ struct Head {
 /// another version of the pipeline, there is none.
 ///
 /// # Errors
-/// None so far: what cannot be read proves nothing.
+/// The folder of all runs cannot be read.
 pub fn latest(context: &Context, head: &str) -> Result<Option<Proof>> {
-    let runs = std::fs::read_dir(context.root.join("reports"))
-        .into_iter()
-        .flatten();
+    let reports = context.root.join("reports");
+    let runs = match std::fs::read_dir(&reports) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        runs => runs.with_context(|| format!("cannot read {}", reports.display()))?,
+    };
     let mut runs: Vec<_> = runs
         .flatten()
         .map(|run| run.path())

@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::exit::Failure;
 use crate::hash;
 use crate::plan::Plan;
+use crate::setup::scanner_words;
 use crate::verdict::{Gate, Record};
 
 /// How an image came about.
@@ -114,7 +115,11 @@ impl Proven {
                 .map_or("unknown".to_owned(), |head| head.commit.clone()),
             dirty: plan.head.as_ref().is_none_or(|head| head.dirty),
             platform: plan.platform.clone(),
-            environment: environment.to_vec(),
+            environment: environment
+                .iter()
+                .cloned()
+                .chain(scanner_words(context))
+                .collect(),
             bases_origin: plan.bases.origin.word().to_owned(),
             bases: self.bases(plan).await?,
             policies: policies(&context.root)?,

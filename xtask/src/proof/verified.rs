@@ -268,7 +268,8 @@ fn bill(image: &ProvenImage) -> Result<(), Failure> {
     else {
         return Err(Failure::undecided("no bill of materials", again));
     };
-    let listed = trivy::crates_in_bill(&bill.to_string()).map_or(0, |crates| crates.len());
+    let listed = trivy::crates_in_bill(&bill.to_string()).unwrap_or_default();
+    let listed = listed.into_iter().collect::<BTreeSet<_>>().len();
     let scan = image.records.iter().find(|record| record.gate == Gate::Scan);
     let seen = scan.and_then(|scan| scan.figures.get("crates_seen")?.as_u64());
     if listed == 0 || seen.is_some_and(|seen| seen != listed as u64) {

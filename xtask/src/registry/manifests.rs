@@ -146,13 +146,15 @@ impl Repository {
             .await
     }
 
-    /// Every tag, all pages; none where the repository does not exist yet.
+    /// Every tag, all pages, sorted (registries do not); none where the repository does not exist yet.
     pub async fn tags(&self) -> Result<Vec<String>> {
         let pages = self.pages("tags/list?n=1000", |bytes| {
             let page: Tags = serde_json::from_slice(bytes)?;
             Ok(page.tags.unwrap_or_default())
         });
-        Ok(pages.await?.unwrap_or_default())
+        let mut tags = pages.await?.unwrap_or_default();
+        tags.sort();
+        Ok(tags)
     }
 
     /// What is attached to a digest: by the referrers API, or by the index under the tag `sha256-<hex>` where the
@@ -291,14 +293,14 @@ fn media_type(answer: &Response) -> Option<String> {
 
 /// The next page of a list (RFC 8288).
 fn next_of(link: &str) -> Option<String> {
-    let links = link.split(',').filter_map(|link| {
+    let mut links = link.split(',').filter_map(|link| {
         let (address, words) = link.trim().strip_prefix('<')?.split_once('>')?;
         let is_next = words
             .split(';')
             .any(|word| matches!(word.trim(), "rel=next" | "rel=\"next\""));
         is_next.then(|| address.to_owned())
     });
-    links.last()
+    links.next()
 }
 
 #[cfg(test)]

@@ -135,8 +135,8 @@ pub(super) fn is_loopback(host: &str) -> bool {
 enum Way {
     Tls,
     Plain,
-    /// Nobody is there yet.
-    Later,
+    /// Nobody is there yet, or hung up.
+    Unclear,
 }
 
 impl Client {
@@ -159,14 +159,24 @@ impl Client {
             if !is_loopback(bare(host)) {
                 return Ok(secure);
             }
-            let asked = self.http.get(secure.join("v2/").map_err(anyhow::Error::from)?);
-            match way(&asked.timeout(PROBE).send().await) {
+            let plain = url("http")?;
+            let way = match way(&self.probe(&secure).await) {
+                Way::Unclear if speaks_plainly(&self.probe(&plain).await) => Way::Plain,
+                way => way,
+            };
+            match way {
                 Way::Tls => Ok(secure),
-                Way::Plain => Ok(url("http")?),
-                Way::Later => Err(Fault::passing("nobody answers")),
+                Way::Plain => Ok(plain),
+                Way::Unclear => Err(Fault::passing("nobody answers")),
             }
         };
         self.base.get_or_try_init(decide).await
+    }
+
+    async fn probe(&self, base: &Url) -> Result<Response, reqwest::Error> {
+        let mut url = base.clone();
+        url.set_path("v2/");
+        self.http.get(url).timeout(PROBE).send().await
     }
 
     /// An address of the registry; `path` without a slash before it.
@@ -312,12 +322,24 @@ pub(super) fn passing(answer: &Response) -> Option<Fault> {
 }
 
 fn way(asked: &Result<Response, reqwest::Error>) -> Way {
-    match asked {
-        Ok(_) => Way::Tls,
-        Err(error) if untrusted(error).is_some() => Way::Tls,
-        Err(error) if is_refused(error) => Way::Later,
-        Err(_) => Way::Plain,
+    let Err(error) = asked else { return Way::Tls };
+    let all = causes(error);
+    let mut tls = all
+        .iter()
+        .filter_map(|cause| cause.downcast_ref::<rustls::Error>());
+    match tls.next() {
+        // What came was no TLS: a server of plain HTTP that complains.
+        Some(rustls::Error::InvalidMessage(_)) => Way::Plain,
+        Some(_) => Way::Tls,
+        None => Way::Unclear,
     }
+}
+
+/// Whether a plain question had an answer, and not the one that servers of TLS give to it (400).
+fn speaks_plainly(asked: &Result<Response, reqwest::Error>) -> bool {
+    asked
+        .as_ref()
+        .is_ok_and(|answer| answer.status() != StatusCode::BAD_REQUEST)
 }
 
 /// Every cause of an error; a cause that an I/O error wraps is one of them.
@@ -347,13 +369,6 @@ fn untrusted(error: &reqwest::Error) -> Option<String> {
         _ => None,
     });
     why.next()
-}
-
-fn is_refused(error: &reqwest::Error) -> bool {
-    causes(error)
-        .into_iter()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 /// What lies at the bottom says most, and no address with what stands in its query.

@@ -11,9 +11,9 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use self::checkout::Checkout;
-use super::plan::{self, Named, ReleasePlan};
+use super::plan::{Named, ReleasePlan};
 use super::settings::{POLICY, Settings};
-use super::tags::{self, Occasion};
+use super::tags::Occasion;
 use crate::attest::Signer;
 use crate::cli::ReleaseOptions;
 use crate::context::Context;

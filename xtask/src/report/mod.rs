@@ -39,7 +39,11 @@ pub use html::render as html;
 pub use markdown::{escape, render as markdown, short};
 pub use past::{of_run, read};
 pub use sarif::Place;
-pub use words::visible;
+pub use words::{listed, visible};
+
+/// The forms that a job on GitHub hands on, by the names of their files.
+pub const SARIF: &str = "report.sarif";
+pub const COMMENT: &str = "comment.md";
 
 /// Raised whenever a field of the report changes its meaning.
 const VERSION: u32 = 1;
@@ -209,7 +213,8 @@ impl Report {
             ("report.md", markdown(self).into_bytes()),
             ("report.html", html::render(self, history).into_bytes()),
             ("report.junit.xml", self.junit()?.into_bytes()),
-            ("report.sarif", serde_json::to_vec_pretty(&sarif)?),
+            (SARIF, serde_json::to_vec_pretty(&sarif)?),
+            (COMMENT, short(self).into_bytes()),
         ];
         let pairs = self.pairs();
         if !pairs.is_empty() {

@@ -33,7 +33,7 @@ pub(super) async fn look(context: &Context) -> Result<Engine, Problem> {
         fix,
         optional: false,
     };
-    let why = match Engine::connect().await {
+    let why = match context.engine().await {
         Ok(engine) if engine.containerd_store => return Ok(engine),
         Ok(engine) => {
             let why = format!(
@@ -46,7 +46,7 @@ pub(super) async fn look(context: &Context) -> Result<Engine, Problem> {
         Err(error) => error.to_string(),
     };
     let (what, by_hand) = ("no engine to work with", "start or install Docker 25 or newer");
-    if why.contains("speaks API") || std::env::var_os("DOCKER_HOST").is_some() {
+    if why.contains("speaks API") || context.names_an_engine() {
         return Err(problem(what, why, by_hand, Fix::ByHand));
     }
     if process::which("dockerd").is_none() {
@@ -96,7 +96,7 @@ async fn installed_version(context: &Context) -> Option<Version> {
 /// Starts the installed engine, detached, and waits until it answers. An engine that ends at once (its forerunner
 /// is still ending after a hard kill) is started again until the deadline.
 pub(super) async fn start(context: &Context) -> Result<()> {
-    if Engine::connect().await.is_ok() {
+    if context.engine().await.is_ok() {
         return Ok(());
     }
     configure(context)?;
@@ -113,7 +113,7 @@ pub(super) async fn start(context: &Context) -> Result<()> {
         let pid = process::start_detached(&Call::new(["dockerd"]), log)?;
         let alive = || Path::new(&format!("/proc/{pid}/exe")).exists();
         let answered = poll(deadline, Duration::from_millis(200), || async {
-            if Engine::connect().await.is_ok() {
+            if context.engine().await.is_ok() {
                 Some(true)
             } else {
                 (!alive()).then_some(false)

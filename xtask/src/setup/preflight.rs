@@ -39,7 +39,7 @@ pub async fn preflight(context: &Context, bases: &Bases) -> Vec<Problem> {
     }
     problems.extend(look_at_trivy(context).await);
     problems.extend(look_at_hadolint());
-    problems.extend(look_at_database(context, bases));
+    problems.extend(look_at_database(context, bases.origin));
     if let Some(engine) = &engine {
         problems.extend(look_at_bases(engine, bases).await);
     }
@@ -108,9 +108,16 @@ fn look_at_hadolint() -> Option<Problem> {
     })
 }
 
+/// What looking at a published image takes: registries answer then.
+pub async fn of_scanner(context: &Context) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = look_at_trivy(context).await.into_iter().collect();
+    problems.extend(look_at_database(context, Origin::Upstream));
+    problems
+}
+
 /// Where registries answer, so does the database's; elsewhere, or where another is wanted, one is named by `--vuln-db`.
-fn look_at_database(context: &Context, chosen: &Bases) -> Option<Problem> {
-    let is_asked = chosen.origin == Origin::Upstream && context.options.vuln_db.is_none();
+fn look_at_database(context: &Context, bases: Origin) -> Option<Problem> {
+    let is_asked = bases == Origin::Upstream && context.options.vuln_db.is_none();
     (is_asked && !tools::database_is_fresh(context)).then(|| Problem {
         what: "no vulnerability database of today".to_owned(),
         why: "without one vulnerabilities are undecided".to_owned(),

@@ -51,21 +51,33 @@ pub fn named_trivy(context: &Context) -> Result<Option<&Path>> {
 /// Whether there is a scanner that may be used; if not, why. Known for as long as the file stays as it is.
 pub(super) async fn look(context: &Context) -> Result<(), String> {
     let found = trivy(context).ok_or("there is no Trivy on PATH")?;
-    let subject = (evidence::file(&found), env!("HORME_PIPELINE"));
-    if context.cache.get::<bool>("scanner", &subject).is_some() {
+    let subject = subject(&found);
+    if context.cache.get::<String>("scanner", &subject).is_some() {
         return Ok(());
     }
-    ask(context, &found)
+    let version = ask(context, &found)
         .await
         .map_err(|why| format!("{}: {why}", found.display()))?;
-    context.cache.put("scanner", &subject, &true);
+    context.cache.put("scanner", &subject, &version);
     Ok(())
 }
 
-async fn ask(context: &Context, program: &Path) -> Result<(), String> {
+/// Which scanner it is, for a reader; nothing before a run has looked at it.
+pub fn scanner_words(context: &Context) -> Option<String> {
+    let found = trivy(context)?;
+    let kept = context.cache.get::<String>("scanner", &subject(&found))?;
+    Some(format!("Trivy {}", kept.value))
+}
+
+fn subject(program: &Path) -> (String, &'static str) {
+    (evidence::file(program), env!("HORME_PIPELINE"))
+}
+
+/// The version of a scanner that may be used.
+async fn ask(context: &Context, program: &Path) -> Result<String, String> {
     let sha256 = hash::of_file(program).map_err(|error| error.to_string())?;
     if [TRIVY_SHA256, TRIVY_UNPACKED_SHA256].contains(&sha256.as_str()) {
-        return Ok(());
+        return Ok(TRIVY_VERSION.to_owned());
     }
     let call = Call::new([program.as_os_str(), "--version".as_ref()]).deadline_s(30);
     let output = process::run(context, &call)
@@ -74,7 +86,7 @@ async fn ask(context: &Context, program: &Path) -> Result<(), String> {
     judge(&output.stdout)
 }
 
-fn judge(said: &str) -> Result<(), String> {
+fn judge(said: &str) -> Result<String, String> {
     let line = said.lines().next().unwrap_or_default();
     let Some(found) = version::find(line) else {
         return Err(format!("its version cannot be told from {line:?}"));
@@ -86,7 +98,7 @@ fn judge(said: &str) -> Result<(), String> {
     if found < TRIVY_OLDEST {
         Err(format!("{shown} is older than {}", version::shown(TRIVY_OLDEST)))
     } else {
-        Ok(())
+        Ok(shown)
     }
 }
 
@@ -96,8 +108,11 @@ mod tests {
 
     #[test]
     fn malicious_and_ancient_scanners_are_refused_by_name() {
-        assert_eq!(judge("Version: 0.68.2\nVulnerability DB:\n"), Ok(()));
-        assert_eq!(judge("Version: 0.69.3\n"), Ok(()));
+        assert_eq!(
+            judge("Version: 0.68.2\nVulnerability DB:\n").as_deref(),
+            Ok("0.68.2")
+        );
+        assert!(judge("Version: 0.69.3\n").is_ok());
         assert!(judge("Version: 0.69.5\n").unwrap_err().contains("malicious"));
         assert!(
             judge("Version: 0.44.1\n")

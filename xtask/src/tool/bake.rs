@@ -166,6 +166,11 @@ pub fn failed_to_solve(stderr: &str) -> bool {
     last.is_some_and(|line| line.starts_with("ERROR: failed to solve: "))
 }
 
+/// Whether a failed bake failed in a command of its own Dockerfile.
+pub fn failed_by_itself(stderr: &str) -> bool {
+    stderr.contains("did not complete successfully")
+}
+
 /// Whether a failed bake failed because the engine went away, whatever target it names.
 pub fn lost_engine(stderr: &str) -> bool {
     let words = [

@@ -1,6 +1,9 @@
 //! docker compose: argument vectors, the resolved configuration, and the overlay that a run puts on top.
 
+pub mod mounts;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -33,6 +36,14 @@ pub fn call(root: &Path, project: Option<&str>, files: &[PathBuf], words: &[&str
     Call::new(argv).cwd(root).withhold("COMPOSE_")
 }
 
+/// An address as a compose file's `ports` takes it.
+pub fn host(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
 /// The variables that a compose file takes from the environment: `${NAME}`, `${NAME:-default}`, `$NAME`.
 pub fn variables(text: &str) -> BTreeSet<String> {
     let named = text
@@ -59,6 +70,10 @@ pub struct Config {
     pub networks: BTreeMap<String, Value>,
     #[serde(default)]
     pub volumes: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub secrets: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub configs: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -76,6 +91,13 @@ pub struct ServiceConfig {
     pub networks: BTreeMap<String, Value>,
     #[serde(default)]
     pub environment: BTreeMap<String, Option<Value>>,
+    /// What it mounts, as compose resolves it.
+    #[serde(default)]
+    pub secrets: Vec<Value>,
+    #[serde(default)]
+    pub configs: Vec<Value>,
+    #[serde(default)]
+    pub volumes: Vec<Value>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

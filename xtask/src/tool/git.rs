@@ -116,6 +116,18 @@ pub fn parse_head(stdout: &str) -> Option<Head> {
     })
 }
 
+/// Copies a repository with its whole history into a folder that is not there yet; no file is checked out.
+pub fn clone(repository: &Path, folder: &Path) -> Call {
+    let words = ["git", "clone", "--quiet", "--local", "--no-checkout", "--"].map(Into::into);
+    let paths = [repository.as_os_str().to_owned(), folder.as_os_str().to_owned()];
+    Call::new(words.into_iter().chain(paths)).deadline_s(300)
+}
+
+/// Makes the files of a clone those of a commit.
+pub fn check_out(root: &Path, commit: &str) -> Call {
+    git(root, &["checkout", "--quiet", "--detach", commit]).deadline_s(300)
+}
+
 /// Prints whatever differs from the commit; nothing of what git ignores.
 pub fn unclean(root: &Path) -> Call {
     git(root, &["status", "--porcelain", "-z", "--no-renames"])
@@ -254,14 +266,6 @@ pub fn remote(root: &Path) -> Call {
 /// Lists the tags of the commit that is checked out.
 pub fn tags_of_head(root: &Path) -> Call {
     git(root, &["tag", "--list", "--points-at", "HEAD"])
-}
-
-/// Prints what differs from the commit, with files that git does not know, a line each.
-pub fn changes(root: &Path) -> Call {
-    git(
-        root,
-        &["status", "--porcelain", "--no-renames", "--untracked-files=all"],
-    )
 }
 
 /// Prints the commit where the branch was left.

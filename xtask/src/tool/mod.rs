@@ -3,6 +3,8 @@
 
 pub mod bake;
 pub mod baking;
+pub mod build_cache;
+pub mod builder;
 pub mod cargo;
 pub mod compose;
 pub mod cosign;

@@ -1,5 +1,6 @@
 //! Ends that are not quiet: SIGTERM while a request is under way, and SIGKILL.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -70,7 +71,7 @@ impl Boot<'_> {
         arriving: Duration,
     ) -> Result<Result<(), String>> {
         let grace = Duration::from_millis(self.limits.stop_deadline_ms);
-        let mut stream = match in_time(grace, begin_request(live.port)).await {
+        let mut stream = match in_time(grace, begin_request(live.address)).await {
             Ok(stream) => stream,
             Err(why) => return Ok(Err(why)),
         };
@@ -117,8 +118,8 @@ impl Boot<'_> {
             .await?;
         self.engine.start(container).await?;
         let again = match self.until_live(container, self.boot_limit()).await? {
-            Ok(port) => Live {
-                port,
+            Ok(address) => Live {
+                address,
                 first_answer_ms: 0,
             },
             Err(why) => {
@@ -138,8 +139,8 @@ impl Boot<'_> {
     }
 }
 
-async fn begin_request(port: u16) -> std::io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+async fn begin_request(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
     stream
         .write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\n")
         .await?;

@@ -1,5 +1,6 @@
 //! A service without any setting: it lives, answers, and ends when told; several times, for the figures.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,14 +23,14 @@ pub(super) struct Started {
 
 /// A service that answered.
 pub(super) struct Live {
-    /// The published port on 127.0.0.1.
-    pub port: u16,
+    /// Where its published port is asked.
+    pub address: SocketAddr,
     pub first_answer_ms: u64,
 }
 
 impl Live {
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("http://{}{path}", self.address)
     }
 }
 
@@ -46,8 +47,8 @@ impl Boot<'_> {
             Ok(()) => self.until_live(&container, limit).await?,
             Err(why) => Err(why),
         };
-        let live = live.map(|port| Live {
-            port,
+        let live = live.map(|address| Live {
+            address,
             first_answer_ms: begun.elapsed().as_millis() as u64,
         });
         Ok(Started { container, live })
@@ -125,12 +126,13 @@ impl Boot<'_> {
         Ok(())
     }
 
-    /// Asks until the port answers `/live` with 200: that port, or what became of the service instead.
+    /// Asks until the port answers `/live` with 200: where that was, or what became of the service instead.
     pub(super) async fn until_live(
         &self,
         container: &Container,
         limit: Duration,
-    ) -> Result<Result<u16, String>> {
+    ) -> Result<Result<SocketAddr, String>> {
+        let published = self.engine.published()?;
         // The status of the last answer; 0: none.
         let status = AtomicU16::new(0);
         let ask = async || {
@@ -143,15 +145,11 @@ impl Boot<'_> {
                 let code = state.exit_code.unwrap_or(-1);
                 return Some(Ok(Err(format!("ended with exit code {code}{memory}"))));
             }
-            let port = state.host_port?;
-            let answer = self
-                .http
-                .get(format!("http://127.0.0.1:{port}/live"))
-                .send()
-                .await
-                .ok()?;
+            let address = SocketAddr::new(published, state.host_port?);
+            let asked = self.http.get(format!("http://{address}/live"));
+            let answer = asked.send().await.ok()?;
             status.store(answer.status().as_u16(), Ordering::Relaxed);
-            answer.status().is_success().then_some(Ok(Ok(port)))
+            answer.status().is_success().then_some(Ok(Ok(address)))
         };
         let answered = match poll(Deadline::within(limit), POLL_EVERY, &ask).await {
             // An engine that hung until the deadline kept us from seeing the service: it is asked once more.

@@ -84,15 +84,16 @@ impl Boot<'_> {
         told(&said, &targets)
     }
 
-    /// Whether the port that the engine publishes is this machine's at all.
+    /// Whether the port that the engine publishes can be reached from here at all.
     async fn reached(&self, container: &Container) -> Result<()> {
         let port = self.engine.state(container).await?.host_port;
-        let connecting = TcpStream::connect(("127.0.0.1", port.unwrap_or_default()));
+        let published = self.engine.published()?;
+        let connecting = TcpStream::connect((published, port.unwrap_or_default()));
         match tokio::time::timeout(TRIAL, connecting).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(Failure::undecided(
-                "the service listens, but the port that the engine publishes on its 127.0.0.1 cannot be reached from here",
-                "run on the engine's machine, in its network: the boot gate asks services from outside",
+                format!("the service listens, but the port that the engine publishes on its {published} cannot be reached from here"),
+                "let its machine be reached on all ports, or run there: the boot gate asks services from outside",
             )
             .into()),
         }

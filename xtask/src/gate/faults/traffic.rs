@@ -82,8 +82,7 @@ impl Source {
             let limit = stack.request_timeout(&service.name);
             for path in files {
                 // A moment more than the services have: an answer at the last moment is an answer.
-                let teller =
-                    Teller::new(stack.edge_port().await?)?.patient_for(limit + Duration::from_secs(2))?;
+                let teller = Teller::new(stack.edge().await?)?.patient_for(limit + Duration::from_secs(2))?;
                 let mut source = Source {
                     service: service.name.clone(),
                     title: form::title(&path),
@@ -239,7 +238,7 @@ mod tests {
     /// A source whose edge answers one question about a row after the other, then closes every connection.
     fn source(answers: &'static [u16]) -> Source {
         let edge = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = edge.local_addr().unwrap().port();
+        let address = edge.local_addr().unwrap();
         std::thread::spawn(move || {
             for (index, asker) in edge.incoming().flatten().enumerate() {
                 let mut asker = asker;
@@ -256,7 +255,7 @@ mod tests {
             service: "x".into(),
             title: "rows".into(),
             traffic: serde_json::from_str(&traffic).unwrap(),
-            teller: Teller::new(port).unwrap(),
+            teller: Teller::new(address).unwrap(),
             variables: Variables::new(),
             next: AtomicUsize::new(1),
         }

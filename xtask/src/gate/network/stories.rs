@@ -11,7 +11,7 @@ pub(super) async fn check(stack: &Stack<'_>) -> Result<Found> {
     for service in stack.services().filter(|service| stack.is_judged(&service.name)) {
         for path in form::files(&stack.context.root.join(&service.dir).join("stories"))? {
             let steps = form::story(&path)?;
-            let teller = Teller::new(stack.edge_port().await?)?;
+            let teller = Teller::new(stack.edge().await?)?;
             let check = tell(&teller, &form::title(&path), &steps, stack.given()?).await;
             found.entry(service.name.clone()).or_default().push(check);
         }
@@ -34,7 +34,7 @@ async fn tell(teller: &Teller, title: &str, steps: &[form::Step], mut variables:
                 return Check::undecided(
                     name,
                     detail,
-                    "the edge publishes its port on the engine's 127.0.0.1: run where the engine runs",
+                    "the edge publishes its port on the address by which the engine is reached: let it be reached on all ports, or run there",
                 );
             }
             return Check::violated(name, detail, "the services' logs are in logs/network/");

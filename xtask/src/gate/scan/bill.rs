@@ -29,8 +29,11 @@ fn subject<'a>(image: &'a Built, trivy: &Path) -> Subject<'a> {
     }
 }
 
-/// The bill that was kept.
+/// The bill that was kept; nothing where the run is to repeat everything.
 pub fn kept(context: &Context, image: &Built, trivy: &Path) -> Option<Value> {
+    if context.options.fresh {
+        return None;
+    }
     let kept = context.cache.get("bill", &subject(image, trivy))?;
     Some(kept.value)
 }

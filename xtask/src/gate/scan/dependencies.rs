@@ -4,10 +4,11 @@
 use anyhow::Result;
 use tokio::sync::OnceCell;
 
+use super::layers::Layers;
 use super::licences::Licences;
 use super::look::Seen;
 use super::origin::Origins;
-use super::policy::Policy;
+use super::policy::{Disclosed, Policy};
 use super::since::{self, Since};
 use super::yanked::{self, Answers};
 use crate::catalogue::{Catalogue, Service};
@@ -42,6 +43,20 @@ impl Dependencies {
             self.licences.judge(service, &self.graph),
             yanked::judge(service, &self.graph, answers, policy.yanked),
         ]
+    }
+
+    /// The same of an image that is out: it is compared with what its release knew, not with the history.
+    pub fn origins_of<'a>(&'a self, service: &'a Service, layers: &'a Layers) -> Origins<'a> {
+        Origins {
+            service,
+            graph: &self.graph,
+            layers,
+            since: None,
+            before: None,
+            same_base: None,
+            policy: Disclosed::Fail,
+            strict: true,
+        }
     }
 
     /// What is known of where an image's findings come from. Git is asked where there are any.

@@ -88,7 +88,7 @@ pub async fn look(
 
 /// Whether the database is still the file that was walked and hashed. Trivy takes one away that it cannot read, and
 /// finds nothing in the empty one that it makes instead.
-fn unchanged(database: &Database) -> Result<()> {
+pub(super) fn unchanged(database: &Database) -> Result<()> {
     if database.is_as_it_was() {
         return Ok(());
     }
@@ -98,7 +98,7 @@ fn unchanged(database: &Database) -> Result<()> {
 }
 
 /// The text of a report that this very call has written.
-async fn report(
+pub(super) async fn report(
     context: &Context,
     call: process::Call,
     output: &Path,
@@ -139,7 +139,7 @@ fn telling(said: &str) -> Option<String> {
     lines.next().map(str::to_owned)
 }
 
-fn unreadable(name: &str, why: &str) -> anyhow::Error {
+pub(super) fn unreadable(name: &str, why: &str) -> anyhow::Error {
     Failure::undecided(
         format!("Trivy's report cannot be used: {why}"),
         format!("see logs/{name}.log; scan again, or with another scanner: --trivy FILE"),

@@ -102,10 +102,7 @@ impl Origins<'_> {
 
     /// Where a vulnerability comes from and since when, for a verdict: `frontend -> smallvec; introduced since v1.0.0`.
     pub fn words(&self, found: &Vulnerability) -> String {
-        let place = match self.place(found) {
-            (origin, path) if origin == "crate" => path,
-            (origin, _) => origin,
-        };
+        let place = self.words_of_place(found);
         let name = self.since.map_or("", |since| since.name.as_str());
         match self.cause(found) {
             Cause::Introduced => format!("{place}; introduced since {name}"),
@@ -114,6 +111,14 @@ impl Origins<'_> {
                 format!("{place}; nobody knows which base {name} stood on")
             }
             Cause::Unknown => format!("{place}; no release to compare with"),
+        }
+    }
+
+    /// Where it comes from alone: `frontend -> smallvec`, `base image`.
+    pub fn words_of_place(&self, found: &Vulnerability) -> String {
+        match self.place(found) {
+            (origin, path) if origin == "crate" => path,
+            (origin, _) => origin,
         }
     }
 

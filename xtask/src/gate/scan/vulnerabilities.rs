@@ -130,7 +130,7 @@ fn with<'r>(found: &[(&'r Vulnerability, Fate)], is: impl Fn(&Fate) -> bool) -> 
     such.map(|(found, _)| *found).collect()
 }
 
-fn words(found: &Vulnerability) -> String {
+pub(super) fn words(found: &Vulnerability) -> String {
     format!(
         "{} {} in {} {}{}",
         found.severity.word(),
@@ -144,7 +144,7 @@ fn words(found: &Vulnerability) -> String {
     )
 }
 
-fn others(more: &[&Vulnerability]) -> String {
+pub(super) fn others(more: &[&Vulnerability]) -> String {
     let ids: Vec<&str> = more.iter().take(NAMED).map(|found| found.id.as_str()).collect();
     match more.len() {
         0 => String::new(),

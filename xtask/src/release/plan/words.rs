@@ -88,8 +88,11 @@ fn describe_image(text: &mut String, image: &ImageRelease) {
         );
         describe_attachments(text, &index.attachments);
     }
-    for (at, moved) in image.claim.iter().chain(&image.tags).enumerate() {
-        row(text, if at == 0 { "tags" } else { "" }, &tag(moved, image.asked));
+    let tags = || image.claim.iter().chain(&image.tags);
+    let width = tags().map(|moved| moved.tag.len()).max().unwrap_or_default();
+    for (at, moved) in tags().enumerate() {
+        let line = format!("{:<width$}  {}", moved.tag, tag(moved, image.asked));
+        row(text, if at == 0 { "tags" } else { "" }, line.trim_end());
     }
 }
 
@@ -148,7 +151,7 @@ fn tag(moved: &TagMove, asked: bool) -> String {
 fn size(bytes: u64) -> String {
     match bytes {
         0..100_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => size(bytes),
+        _ => mb(bytes),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Checkout {
 pub(super) async fn look(context: &Context) -> Checkout {
     let calls = [
         git::head(&context.root),
-        git::changes(&context.root),
+        git::unclean(&context.root),
         git::tags_of_head(&context.root),
     ];
     let [head, changes, tags] = &calls;
@@ -44,7 +44,7 @@ pub(super) async fn look(context: &Context) -> Checkout {
         commit: head.as_ref().map(|head| head.commit.clone()),
         branch: head.map_or("HEAD".to_owned(), |head| head.branch),
         github_ref: std::env::var("GITHUB_REF").ok(),
-        changes: changes.map(lines),
+        changes: changes.map(|said| said.split_terminator('\0').map(str::to_owned).collect()),
         tags: tags.map(lines).unwrap_or_default(),
         changelog: std::fs::read_to_string(context.root.join(CHANGELOG)).ok(),
     }

@@ -256,3 +256,108 @@ fn add(built: &mut Vec<Built>, more: Vec<Built>) {
 fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::testing::{good, image};
+
+    fn declared_of(proof: &Proof) -> BTreeMap<String, String> {
+        let images = proof.images.iter();
+        images
+            .map(|image| (image.service.clone(), image.image.clone()))
+            .collect()
+    }
+
+    fn said(proofs: &[(&str, &Proof)], declared: &BTreeMap<String, String>) -> Vec<String> {
+        let problems = mismatches(proofs, &good().commit, declared);
+        problems
+            .into_iter()
+            .map(|problem| {
+                assert_eq!(problem.exit, crate::exit::Exit::Usage);
+                assert!(problem.hint.is_some());
+                problem.what
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_proof_is_of_this_commit_and_of_all_its_images() {
+        let proof = good();
+        let declared = declared_of(&proof);
+        assert_eq!(said(&[("a", &proof)], &declared), Vec::<String>::new());
+        let other = Proof {
+            commit: "f".repeat(40),
+            ..good()
+        };
+        assert_eq!(
+            said(&[("run x", &other)], &declared),
+            ["run x proves the commit ffffffffffff, checked out is 012345678901"]
+        );
+        let mut fewer = good();
+        fewer.images.truncate(1);
+        assert_eq!(said(&[("a", &fewer)], &declared), ["a proves no horme-beta"]);
+        let mut more = good();
+        more.images.push(image("gamma", 'c'));
+        assert_eq!(
+            said(&[("a", &more)], &declared),
+            ["a proves horme-gamma, which no service of this checkout declares"]
+        );
+        let mut renamed = good();
+        renamed.images[0].image = "horme-omega".to_owned();
+        assert_eq!(
+            said(&[("a", &renamed)], &declared),
+            ["a proves horme-omega and no horme-alpha"]
+        );
+    }
+
+    #[test]
+    fn two_proofs_are_of_two_platforms() {
+        let (amd, arm) = (
+            good(),
+            Proof {
+                platform: "linux/arm64".to_owned(),
+                ..good()
+            },
+        );
+        let declared = declared_of(&amd);
+        assert_eq!(said(&[("a", &amd), ("b", &arm)], &declared), Vec::<String>::new());
+        assert_eq!(
+            said(&[("a", &amd), ("b", &amd)], &declared),
+            ["a and b are both linux/amd64"]
+        );
+    }
+
+    #[test]
+    fn platforms_of_one_image_come_together() {
+        let one = |image: &str, platform: &str| Built {
+            service: image.to_owned(),
+            image: image.to_owned(),
+            manifests: vec![BuiltManifest {
+                platform: platform.to_owned(),
+                digest: format!("{image} {platform}"),
+                media_type: String::new(),
+                size_bytes: 1,
+                blobs: Vec::new(),
+            }],
+        };
+        let mut built = Vec::new();
+        add(&mut built, vec![one("b", "linux/amd64"), one("a", "linux/amd64")]);
+        add(&mut built, vec![one("a", "linux/arm64"), one("b", "linux/arm64")]);
+        let shown = built
+            .iter()
+            .map(|image| (image.image.as_str(), image.manifests.len()));
+        assert_eq!(shown.collect::<Vec<_>>(), [("a", 2), ("b", 2)]);
+    }
+
+    #[test]
+    fn the_images_of_a_checkout_are_those_that_its_manifests_declare() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let declared = declared(root).unwrap();
+        assert!(
+            declared.len() > 1 && declared.values().all(|image| image.starts_with("horme-")),
+            "{declared:?}"
+        );
+        assert!(super::declared(&root.join("docker")).is_err());
+    }
+}

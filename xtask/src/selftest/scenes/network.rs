@@ -130,7 +130,7 @@ fn add_store_and_edge(checkout: &Checkout, image: &str) -> std::io::Result<()> {
         compose["networks"]["vault"] = json!({ "internal": true });
         compose["networks"]["edge"] = json!({});
     })?;
-    let ports = json!({ "services": { "edge": { "ports": ["127.0.0.1::8000"] } } });
+    let ports = json!({ "services": { "edge": { "ports": ["${HORME_PUBLISH:-127.0.0.1}::8000"] } } });
     checkout.put("compose/compose.ci.yaml", &ports.to_string())
 }
 

@@ -1,0 +1,482 @@
+//! Which engine is meant: `DOCKER_HOST`, else `DOCKER_CONTEXT`, else the current context of docker's configuration,
+//! else the local socket: the same answer as the docker command gives. Reads files; connects to nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::exit::Failure;
+use crate::hash;
+
+/// Where the engine of this machine listens.
+const LOCAL: &str = "unix:///var/run/docker.sock";
+/// The context that is none: whatever `DOCKER_HOST` says, or the local socket.
+const DEFAULT: &str = "default";
+/// The only kind of endpoint that is an engine's.
+const DOCKER: &str = "docker";
+
+/// The engine that a run means. Decided once; programs are handed it by [`Choice::handed`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    pub address: Address,
+    /// Who says so, for a reader: `DOCKER_HOST`, `the context 'x' (DOCKER_CONTEXT)`. `None`: nobody, it is the local socket.
+    pub named_by: Option<String>,
+    /// `None`: nothing is encrypted.
+    pub tls: Option<Tls>,
+    /// The context, where one is meant.
+    context: Option<String>,
+    /// Whether `DOCKER_HOST` decides, which every program reads itself.
+    by_host: bool,
+}
+
+/// Where an engine listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    Unix(PathBuf),
+    /// Host (an IPv6 address without brackets) and port.
+    Tcp(String, u16),
+    /// As it was given, `ssh://[user@]host[:port]`, and the host in it.
+    Ssh(String, String),
+}
+
+/// How an engine and we tell each other who we are. An absent file is asked of nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    /// Whether the engine's certificate is looked at at all.
+    pub verifies: bool,
+    pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+/// The part of docker's `config.json` that is about contexts.
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default, rename = "currentContext")]
+    current_context: String,
+}
+
+/// `contexts/meta/<sha256 of its name>/meta.json`.
+#[derive(Deserialize)]
+struct Meta {
+    #[serde(rename = "Name")]
+    name: String,
+    #[serde(default, rename = "Endpoints")]
+    endpoints: BTreeMap<String, Endpoint>,
+}
+
+#[derive(Deserialize)]
+struct Endpoint {
+    #[serde(default, rename = "Host")]
+    host: String,
+    #[serde(default, rename = "SkipTLSVerify")]
+    skip_tls_verify: bool,
+}
+
+impl Choice {
+    /// What this process's environment and docker's configuration say now.
+    ///
+    /// # Errors
+    /// Exit 2: a faulty or absent context, with its file and key; an address that nobody understands.
+    pub fn now() -> Result<Self, Failure> {
+        let folder = docker_config().unwrap_or_default();
+        Self::read(|name| std::env::var(name).ok(), &folder)
+    }
+
+    /// The same of other variables and another folder of docker's configuration.
+    fn read(variable: impl Fn(&str) -> Option<String>, folder: &Path) -> Result<Self, Failure> {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        if let Some(host) = set("DOCKER_HOST") {
+            let tls = tls_by_variables(&set, folder);
+            return Ok(Choice {
+                address: address(&host, tls.is_some(), "DOCKER_HOST")?,
+                tls,
+                named_by: Some("DOCKER_HOST".to_owned()),
+                context: None,
+                by_host: true,
+            });
+        }
+        let (name, by) = match set("DOCKER_CONTEXT") {
+            Some(name) => (name, "DOCKER_CONTEXT".to_owned()),
+            None => {
+                let file = folder.join("config.json");
+                let config: Option<Config> = read_json(&file)?;
+                let name = config.map(|config| config.current_context).unwrap_or_default();
+                (name, format!("currentContext in {}", file.display()))
+            }
+        };
+        if name.is_empty() || name == DEFAULT {
+            return Ok(Self::local());
+        }
+        Self::of_context(name, &by, folder)
+    }
+
+    /// The engine of this machine, which nobody had to name.
+    pub(super) fn local() -> Self {
+        Choice {
+            address: Address::Unix(LOCAL.trim_start_matches("unix://").into()),
+            named_by: None,
+            tls: None,
+            context: Some(DEFAULT.to_owned()),
+            by_host: false,
+        }
+    }
+
+    fn of_context(name: String, by: &str, folder: &Path) -> Result<Self, Failure> {
+        let id = hash::of(&name);
+        let file = folder.join("contexts/meta").join(&id).join("meta.json");
+        let Some(meta) = read_json::<Meta>(&file)? else {
+            return Err(Failure::usage(
+                format!(
+                    "there is no docker context '{name}' ({by}): no {}",
+                    file.display()
+                ),
+                "`docker context ls` lists those that there are; `docker context use default` goes back to the local engine",
+            ));
+        };
+        let faulty = |key: &str, why: &str| {
+            let hint = format!(
+                "make it again: `docker context rm {name}`, `docker context create {name} --docker host=...`"
+            );
+            Failure::usage(format!("{}: {key}: {why}", file.display()), hint)
+        };
+        if meta.name != name {
+            return Err(faulty(
+                "Name",
+                &format!("'{}', the context is '{name}'", meta.name),
+            ));
+        }
+        let Some(endpoint) = meta.endpoints.get(DOCKER) else {
+            return Err(faulty("Endpoints.docker", "absent: it names no engine"));
+        };
+        let host = if endpoint.host.is_empty() {
+            LOCAL
+        } else {
+            &endpoint.host
+        };
+        let tls = tls_in(
+            &folder.join("contexts/tls").join(&id).join(DOCKER),
+            !endpoint.skip_tls_verify,
+        );
+        let tls = tls.or_else(|| endpoint.skip_tls_verify.then(Tls::default));
+        let address = address(host, tls.is_some(), "Host")
+            .map_err(|error| faulty("Endpoints.docker.Host", &error.what))?;
+        Ok(Choice {
+            address,
+            tls,
+            named_by: Some(format!("the context '{name}' ({by})")),
+            context: Some(name),
+            by_host: false,
+        })
+    }
+
+    /// Variables for every program: it must mean the same engine, whatever docker's configuration says by then.
+    pub fn handed(&self) -> Vec<(&'static str, String)> {
+        let context = self.context.iter().filter(|_| !self.by_host);
+        context.map(|name| ("DOCKER_CONTEXT", name.clone())).collect()
+    }
+
+    /// What buildx calls the builder that is the engine itself.
+    pub fn builder(&self) -> &str {
+        self.context.as_deref().unwrap_or(DEFAULT)
+    }
+
+    /// Whether it is the engine of this machine, which nobody had to name.
+    pub fn is_unnamed(&self) -> bool {
+        self.named_by.is_none()
+    }
+
+    /// The address, and who says so; no password.
+    pub fn words(&self) -> String {
+        let by = self.named_by.as_ref().map(|by| format!(", named by {by}"));
+        format!("{}{}", self.address.shown(), by.unwrap_or_default())
+    }
+}
+
+impl Address {
+    /// As the docker command writes it.
+    pub fn shown(&self) -> String {
+        match self {
+            Address::Unix(path) => format!("unix://{}", path.display()),
+            Address::Tcp(host, port) if host.contains(':') => format!("tcp://[{host}]:{port}"),
+            Address::Tcp(host, port) => format!("tcp://{host}:{port}"),
+            Address::Ssh(whole, _) => whole.clone(),
+        }
+    }
+
+    /// The machine's name; `None`: this one, by a socket of its own.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Address::Unix(_) => None,
+            Address::Tcp(host, _) | Address::Ssh(_, host) => Some(host),
+        }
+    }
+}
+
+/// An address as docker takes it: `unix://`, `tcp://` (also `http://`, or nothing), `ssh://`.
+fn address(text: &str, encrypted: bool, from: &str) -> Result<Address, Failure> {
+    let refused = |why: &str| {
+        let hint = "unix:///path, tcp://host:port and ssh://user@host are understood";
+        Failure::usage(
+            format!("{from} names no engine: {}: {why}", without_password(text)),
+            hint,
+        )
+    };
+    let (scheme, rest) = text.trim().split_once("://").unwrap_or(("tcp", text.trim()));
+    match scheme {
+        "unix" if rest.is_empty() => Ok(Address::Unix("/var/run/docker.sock".into())),
+        "unix" => Ok(Address::Unix(rest.into())),
+        "tcp" | "http" | "https" => {
+            let (host, port) = host_and_port(rest).ok_or_else(|| refused("no host and port"))?;
+            Ok(Address::Tcp(
+                host,
+                port.unwrap_or(if encrypted { 2376 } else { 2375 }),
+            ))
+        }
+        "ssh" => {
+            let (host, _) = host_and_port(rest).ok_or_else(|| refused("no host"))?;
+            if rest.split_once('@').is_some_and(|(user, _)| user.contains(':')) {
+                return Err(refused("a password: let ssh ask its agent"));
+            }
+            Ok(Address::Ssh(text.trim().to_owned(), host))
+        }
+        other => Err(refused(&format!("nobody here speaks '{other}'"))),
+    }
+}
+
+/// `[user@]host[:port][/path]`, where an IPv6 address stands in brackets.
+fn host_and_port(rest: &str) -> Option<(String, Option<u16>)> {
+    let authority = rest.split('/').next()?;
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(inside) => {
+            let (host, after) = inside.split_once(']')?;
+            (host, after.strip_prefix(':'))
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let port = port.map(str::parse).transpose().ok()?;
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+fn without_password(text: &str) -> String {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// As the docker command decides it: a folder of certificates alone encrypts nothing.
+fn tls_by_variables(set: &impl Fn(&str) -> Option<String>, folder: &Path) -> Option<Tls> {
+    let verifies = set("DOCKER_TLS_VERIFY").is_some();
+    if !verifies && set("DOCKER_TLS").is_none() {
+        return None;
+    }
+    let certificates = set("DOCKER_CERT_PATH").map_or_else(|| folder.to_owned(), PathBuf::from);
+    let plain = Tls {
+        verifies,
+        ..Tls::default()
+    };
+    Some(tls_in(&certificates, verifies).unwrap_or(plain))
+}
+
+/// What a folder holds of certificates; `None` where it holds none.
+fn tls_in(folder: &Path, verifies: bool) -> Option<Tls> {
+    let file = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
+    let tls = Tls {
+        verifies,
+        ca: file("ca.pem"),
+        cert: file("cert.pem"),
+        key: file("key.pem"),
+    };
+    (tls.ca.is_some() || tls.cert.is_some() || tls.key.is_some()).then_some(tls)
+}
+
+/// Where the docker command keeps its configuration.
+pub fn docker_config() -> Option<PathBuf> {
+    let named = std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty());
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
+    named.map(PathBuf::from).or_else(home)
+}
+
+/// A file's value; `None` where there is no such file.
+fn read_json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, Failure> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
+        Err(error) => {
+            let hint = "make it readable, or name the engine with DOCKER_HOST";
+            return Err(Failure::usage(
+                format!("cannot read {}: {error}", file.display()),
+                hint,
+            ));
+        }
+    };
+    let parsed = serde_json::from_str(&text);
+    parsed.map(Some).map_err(|error| {
+        let hint = "mend or remove the file, or name the engine with DOCKER_HOST";
+        Failure::usage(format!("{}: {error}", file.display()), hint)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of docker's configuration with one context.
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn with(name: &str, meta: &str) -> Self {
+            let folder = Folder(tempfile::tempdir().unwrap());
+            folder.write(&format!("contexts/meta/{}/meta.json", hash::of(name)), meta);
+            folder
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.0.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+
+        fn read(&self, variables: &[(&str, &str)]) -> Result<Choice, Failure> {
+            let value = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            Choice::read(value, self.0.path())
+        }
+    }
+
+    fn meta(host: &str) -> String {
+        format!(
+            r#"{{"Name":"far","Metadata":{{}},"Endpoints":{{"docker":{{"Host":"{host}","SkipTLSVerify":false}}}}}}"#
+        )
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_docker_command() {
+        let folder = Folder::with("far", &meta("tcp://10.0.0.5:2376"));
+        folder.write("config.json", r#"{"auths":{},"currentContext":"far"}"#);
+        let shown = |variables: &[(&str, &str)]| folder.read(variables).unwrap().address.shown();
+        assert_eq!(shown(&[]), "tcp://10.0.0.5:2376", "the current context");
+        assert_eq!(shown(&[("DOCKER_CONTEXT", "default")]), LOCAL);
+        assert_eq!(
+            shown(&[("DOCKER_CONTEXT", ""), ("DOCKER_HOST", "")]),
+            "tcp://10.0.0.5:2376"
+        );
+        let both = [("DOCKER_CONTEXT", "far"), ("DOCKER_HOST", "unix:///x.sock")];
+        assert_eq!(shown(&both), "unix:///x.sock");
+        let empty = Folder(tempfile::tempdir().unwrap());
+        assert!(empty.read(&[]).unwrap().is_unnamed());
+    }
+
+    #[test]
+    fn programs_are_handed_the_same_engine() {
+        let folder = Folder::with("far", &meta("tcp://10.0.0.5:2376"));
+        let handed = |variables: &[(&str, &str)]| folder.read(variables).unwrap().handed();
+        assert_eq!(
+            handed(&[("DOCKER_CONTEXT", "far")]),
+            [("DOCKER_CONTEXT", "far".to_owned())]
+        );
+        assert_eq!(handed(&[]), [("DOCKER_CONTEXT", "default".to_owned())]);
+        assert_eq!(
+            handed(&[("DOCKER_HOST", "tcp://h")]),
+            [],
+            "they read it themselves"
+        );
+    }
+
+    #[test]
+    fn an_engine_is_told_with_who_named_it() {
+        let folder = Folder::with("far", &meta("ssh://me@build.example"));
+        let choice = folder.read(&[("DOCKER_CONTEXT", "far")]).unwrap();
+        assert_eq!(
+            choice.words(),
+            "ssh://me@build.example, named by the context 'far' (DOCKER_CONTEXT)"
+        );
+        assert_eq!(choice.address.host(), Some("build.example"));
+        let secret = folder
+            .read(&[("DOCKER_HOST", "tcp://me:sesame@10.0.0.5")])
+            .unwrap();
+        assert_eq!(secret.words(), "tcp://10.0.0.5:2375, named by DOCKER_HOST");
+    }
+
+    #[test]
+    fn addresses_are_read_as_docker_writes_them() {
+        let read = |text: &str| address(text, false, "x").map(|address| address.shown());
+        for (text, shown) in [
+            ("unix:///a b/c.sock", "unix:///a b/c.sock"),
+            ("tcp://h", "tcp://h:2375"),
+            ("h:1", "tcp://h:1"),
+            ("tcp://[fd00::1]:2376/", "tcp://[fd00::1]:2376"),
+            ("ssh://me@h:22", "ssh://me@h:22"),
+        ] {
+            assert_eq!(read(text).unwrap(), shown);
+        }
+        assert_eq!(address("tcp://h", true, "x").unwrap().shown(), "tcp://h:2376");
+        for text in ["tcp://", "tcp://h:no", "npipe:////./pipe/x", "ssh://", "fd://"] {
+            let failure = read(text).unwrap_err();
+            assert_eq!(failure.exit, crate::exit::Exit::Usage, "{text}");
+        }
+        let secret = read("ssh://me:sesame@h").unwrap_err();
+        assert!(!secret.what.contains("sesame"), "{}", secret.what);
+    }
+
+    #[test]
+    fn certificates_come_from_where_the_docker_command_looks() {
+        let folder = Folder::with("far", &meta("tcp://h"));
+        folder.write("certs/ca.pem", "x");
+        let certs = folder.0.path().join("certs").display().to_string();
+        let host = ("DOCKER_HOST", "tcp://h");
+        let tls = |variables: &[(&str, &str)]| folder.read(variables).unwrap().tls;
+        assert_eq!(
+            tls(&[host, ("DOCKER_CERT_PATH", &certs)]),
+            None,
+            "encrypts nothing alone"
+        );
+        let with = tls(&[host, ("DOCKER_CERT_PATH", &certs), ("DOCKER_TLS_VERIFY", "1")]).unwrap();
+        assert!(with.verifies && with.ca.is_some() && with.cert.is_none());
+        assert!(!tls(&[host, ("DOCKER_TLS", "1")]).unwrap().verifies);
+        let far = [("DOCKER_CONTEXT", "far")];
+        assert_eq!(tls(&far), None);
+        for name in ["ca", "cert", "key"] {
+            folder.write(
+                &format!("contexts/tls/{}/docker/{name}.pem", hash::of("far")),
+                "x",
+            );
+        }
+        let with = tls(&far).unwrap();
+        assert!(with.verifies && with.key.is_some());
+        assert_eq!(folder.read(&far).unwrap().address.shown(), "tcp://h:2376");
+    }
+
+    #[test]
+    fn a_faulty_context_is_named_by_file_and_key() {
+        let far = [("DOCKER_CONTEXT", "far")];
+        let refused = |meta: &str| {
+            let failure = Folder::with("far", meta).read(&far).unwrap_err();
+            assert_eq!(failure.exit, crate::exit::Exit::Usage);
+            failure.what
+        };
+        assert!(refused("{half").contains("meta.json: "));
+        assert!(refused(&meta("gopher://h")).contains("meta.json: Endpoints.docker.Host: "));
+        assert!(refused(r#"{"Name":"far"}"#).contains("Endpoints.docker: absent"));
+        assert!(refused(r#"{"Name":"near"}"#).contains("Name: 'near'"));
+        let absent = Folder(tempfile::tempdir().unwrap()).read(&far).unwrap_err();
+        assert!(
+            absent
+                .what
+                .starts_with("there is no docker context 'far' (DOCKER_CONTEXT)")
+        );
+        let folder = Folder(tempfile::tempdir().unwrap());
+        folder.write("config.json", "{\"currentContext\": 7}");
+        assert!(folder.read(&[]).unwrap_err().what.contains("config.json"));
+    }
+}

@@ -1,0 +1,114 @@
+//! One build of all images without any cache, into archives: no name in the engine moves.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::engine::Engine;
+use crate::exit::Failure;
+use crate::plan::Plan;
+use crate::process::{self, Output};
+use crate::tool::bake;
+use crate::tool::baking::Baking;
+
+/// Two cores that others use, too, take a quarter of an hour.
+const LIMIT_S: u64 = 2 * 3600;
+
+/// What every build is given.
+pub(super) struct Build<'a> {
+    pub(super) context: &'a Context,
+    pub(super) engine: &'a Engine,
+    pub(super) plan: &'a Plan,
+}
+
+/// Where the image of a service lies in a folder of archives.
+pub(super) fn archive(folder: &Path, service: &str) -> PathBuf {
+    folder.join(format!("{service}.tar"))
+}
+
+impl Build<'_> {
+    /// Builds the files in `root` into `folder`. Service -> digest.
+    ///
+    /// # Errors
+    /// Exit 1: the commit does not build. Exit 3: the build could not be made.
+    pub(super) async fn run(
+        &self,
+        name: &str,
+        root: &Path,
+        folder: &Path,
+    ) -> Result<BTreeMap<String, String>> {
+        let board = &self.context.board;
+        let _under_way = board.step(&format!("{name} build, without cache"));
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let (file, metadata) = (folder.join("bake.json"), folder.join("metadata.json"));
+        let definition = bake::definition(root, self.plan, &self.plan.images, "");
+        let definition = into_archives(definition, folder);
+        std::fs::write(&file, definition.to_string()).context("cannot write bake.json")?;
+        let log = self.context.log(&format!("reproduce-{name}"));
+        let mut call = bake::call(&file, &metadata)
+            .log(&log)
+            .deadline_s(LIMIT_S)
+            // Bake asks at a terminal before it writes outside of the working folder; the folder is ours.
+            .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
+        call.args.push("--no-cache".into());
+        let mut progress = Baking::of(&self.plan.images);
+        let baking = process::run_observed(self.context, &call, |line| {
+            if let Some(progress) = progress.line(line) {
+                board.progress(progress);
+            }
+        });
+        let output = self.engine.watched(baking).await?;
+        if !output.success() {
+            return Err(refused(&output, &self.context.shown(&log)).into());
+        }
+        let metadata = std::fs::read_to_string(&metadata).context("bake told no digests")?;
+        Ok(bake::parse_digests(&metadata))
+    }
+}
+
+/// The definition with every image going to an archive of its own, under no name.
+fn into_archives(mut definition: Value, folder: &Path) -> Value {
+    let targets = definition.get_mut("target").and_then(Value::as_object_mut);
+    for (name, target) in targets.into_iter().flatten() {
+        target["tags"] = json!([]);
+        target["output"] = json!([format!("type=oci,dest={}", archive(folder, name).display())]);
+    }
+    definition
+}
+
+/// Why a bake did not end well: by what is built, or by what builds it.
+fn refused(output: &Output, log: &str) -> Failure {
+    let said = &output.stderr;
+    let log = format!("the whole log: {log}");
+    if said.contains("no space left on device") {
+        return Failure::undecided(
+            "no space left on the engine's disk",
+            "free some: `docker system df`",
+        );
+    }
+    let of_the_commit = bake::failed_to_solve(said) || bake::failed_target(said).is_some();
+    if of_the_commit && !bake::lost_engine(said) {
+        let name = bake::failed_target(said).or(bake::failed_step(said));
+        let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
+        let words = bake::said_by_failed_step(said, 15);
+        return Failure::violated(format!("the commit does not build{name}:\n{words}"), log);
+    }
+    let what = format!("the build could not run:\n{}", output.last_lines(6));
+    Failure::undecided(what, log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_image_goes_to_an_archive_and_gets_no_name() {
+        let definition =
+            json!({ "target": { "a": { "tags": ["a:x"], "output": ["type=docker"], "target": "prod" } } });
+        let expected = json!({ "target": { "a": { "tags": [], "output": ["type=oci,dest=/f/a.tar"], "target": "prod" } } });
+        assert_eq!(into_archives(definition, Path::new("/f")), expected);
+    }
+}

@@ -1,0 +1,68 @@
+//! What a release knew of its image: the findings in the verdicts that it attached, where they are signed by whom this
+//! checkout trusts.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::attest::{self, Kind, Trust};
+use crate::context::Context;
+use crate::gate::scan::published::Known;
+use crate::registry::Repository;
+use crate::verdict::Gate;
+
+/// `None` where nothing says it that is trusted: everything counts as new then, so that it is never a reason to pass.
+/// `manifest` is the file of the image's manifest.
+pub async fn by_release(
+    context: &Context,
+    trust: Option<&Trust>,
+    repository: &Repository,
+    manifest: &Path,
+) -> Option<Known> {
+    let attached = match attest::find(context, trust?, repository, manifest).await {
+        Ok(attached) => attached,
+        Err(error) => {
+            let repository = repository.shown();
+            let words =
+                format!("{repository}: what its release knew cannot be read, so all is new: {error:#}");
+            context.board.note(&words);
+            return None;
+        }
+    };
+    let verdicts = attached.iter().filter(|one| one.kind == Kind::Verdicts);
+    let held = verdicts.filter_map(|one| one.held.as_ref().ok());
+    // Of several the last one: it was attached by the latest release of these very bytes.
+    held.filter_map(scanned).last()
+}
+
+/// The findings of the scan in a statement's predicate; none where the gate passed with nothing found.
+fn scanned(predicate: &Value) -> Option<Known> {
+    let gates = predicate["gates"].as_array()?;
+    let scan = gates.iter().find(|gate| gate["gate"] == Gate::Scan.name())?;
+    let findings = scan["figures"]["findings"].as_array();
+    Some(Known::of(findings.map_or(&[], Vec::as_slice)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_findings_of_the_scan_are_what_was_known() {
+        let finding = json!({"id": "CVE-1", "package": "time", "severity": "LOW", "fixed": "2"});
+        let predicate = json!({"gates": [{"gate": "lint", "figures": {}},
+            {"gate": "scan", "figures": {"findings": [finding]}}]});
+        assert_eq!(scanned(&predicate), Some(Known::of(&[finding])));
+        let clean = json!({"gates": [{"gate": "scan", "figures": {}}]});
+        assert_eq!(scanned(&clean), Some(Known::default()));
+        for says_nothing in [
+            json!({}),
+            json!({"gates": []}),
+            json!({"gates": [{"gate": "lint"}]}),
+        ] {
+            assert_eq!(scanned(&says_nothing), None, "{says_nothing}");
+        }
+    }
+}
