@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::checkout::{Checkout, Ended, Fixture, ended};
-use crate::stub::Stub;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -25,11 +24,12 @@ pub(crate) struct Releasing {
     /// What makes an image of a service another one.
     contents: BTreeMap<String, String>,
     registry: String,
+    variables: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Releasing {
     /// Two services, `1.4.2` of which is ready to be released to this registry.
-    pub(crate) fn new(prefix: &str, stub: &Stub) -> Self {
+    pub(crate) fn new(prefix: &str, registry: &str) -> Self {
         let services = vec![format!("{prefix}-a"), format!("{prefix}-b")];
         let checkout = Checkout::new(services.iter().map(|name| Fixture::new(name)).collect());
         let contents = services
@@ -40,7 +40,8 @@ impl Releasing {
             checkout,
             services,
             contents,
-            registry: stub.host(),
+            registry: registry.to_owned(),
+            variables: BTreeMap::new(),
         };
         releasing.make_key();
         let policy = "[age]\nverdict_max_days = 14\ndatabase_max_days = 7\n\n[trust]\nkey = \"docker/policy/release.pub\"\n";
@@ -52,9 +53,10 @@ impl Releasing {
         releasing
     }
 
-    /// Everything from now on goes to another registry.
-    pub(crate) fn use_registry(&mut self, stub: &Stub) {
-        self.registry = stub.host();
+    /// Everything from now on goes to another registry, with more variables.
+    pub(crate) fn use_registry(&mut self, host: &str, variables: BTreeMap<&'static str, PathBuf>) {
+        self.registry = host.to_owned();
+        self.variables = variables;
     }
 
     fn make_key(&self) {
@@ -193,6 +195,7 @@ impl Releasing {
         ] {
             command.env_remove(name);
         }
+        command.envs(&self.variables);
         command
     }
 
