@@ -37,7 +37,7 @@ fn well(releasing: &Releasing, words: &[&str]) -> String {
 #[test]
 fn a_release_arrives_whole_and_a_second_one_sends_what_changed() {
     let stub = Stub::start();
-    let mut releasing = Releasing::new("rel-plain", &stub.host());
+    let mut releasing = Releasing::new("rel-plain", &stub);
     well(&releasing, &[]);
     for service in [0, 1] {
         let (repository, digest) = (releasing.repository(service), releasing.digest(service));
@@ -99,7 +99,7 @@ fn a_release_arrives_whole_and_a_second_one_sends_what_changed() {
 #[test]
 fn what_a_registry_fails_at_for_a_while_is_tried_again() {
     let stub = Stub::start();
-    let releasing = Releasing::new("rel-retry", &stub.host());
+    let releasing = Releasing::new("rel-retry", &stub);
     stub.fault("PUT", "/blobs/uploads/", 1, Fault::Reset(100));
     stub.fault("PUT", "/blobs/uploads/", 2, Fault::Busy(Some("1".to_owned())));
     stub.fault("POST", "/blobs/uploads/", 4, Fault::Busy(None));
@@ -118,7 +118,7 @@ fn what_a_registry_fails_at_for_a_while_is_tried_again() {
 #[test]
 fn what_reads_back_wrong_stops_it_before_a_tag_moves_and_it_goes_on_when_that_is_mended() {
     let stub = Stub::start();
-    let releasing = Releasing::new("rel-wrong", &stub.host());
+    let releasing = Releasing::new("rel-wrong", &stub);
     let path = format!("/manifests/{}", releasing.digest(0));
     stub.fault_from("GET", &path, 1, Fault::Other);
     let said = releasing.release(&[]);
@@ -140,7 +140,7 @@ fn what_reads_back_wrong_stops_it_before_a_tag_moves_and_it_goes_on_when_that_is
 #[test]
 fn a_lost_list_of_attachments_is_written_again_and_others_entries_stay() {
     let stub = Stub::start();
-    let releasing = Releasing::new("rel-list", &stub.host());
+    let releasing = Releasing::new("rel-list", &stub);
     let (repository, tag) = (releasing.repository(0), releasing.digest(0).replace(':', "-"));
     // A registry takes no list of what it does not have: theirs is there.
     let foreign = |by: &str| {
@@ -173,7 +173,7 @@ fn a_lost_list_of_attachments_is_written_again_and_others_entries_stay() {
     assert_eq!((&listed[0], &listed[1]), (&foreign("a"), &foreign("b")));
 
     let lossy = Stub::start();
-    let releasing = Releasing::new("rel-lossy", &lossy.host());
+    let releasing = Releasing::new("rel-lossy", &lossy);
     let tag = releasing.digest(0).replace(':', "-");
     lossy.fault_from("PUT", &format!("/manifests/{tag}"), 1, Fault::Lost);
     let said = releasing.release(&[]);
@@ -189,7 +189,7 @@ fn a_lost_list_of_attachments_is_written_again_and_others_entries_stay() {
 #[test]
 fn a_tag_that_cannot_be_moved_takes_the_others_back() {
     let stub = Stub::start();
-    let mut releasing = Releasing::new("rel-back", &stub.host());
+    let mut releasing = Releasing::new("rel-back", &stub);
     well(&releasing, &[]);
     let before = public(&stub);
     releasing.change(0, "second");
@@ -223,7 +223,7 @@ fn undo_puts_back_what_the_tags_pointed_to_and_the_version_is_spent() {
         deletes_tags: true,
         ..Default::default()
     });
-    let mut releasing = Releasing::new("rel-undo", &stub.host());
+    let mut releasing = Releasing::new("rel-undo", &stub);
     well(&releasing, &[]);
     let before = public(&stub);
     releasing.change(0, "second");
@@ -264,7 +264,7 @@ fn undo_puts_back_what_the_tags_pointed_to_and_the_version_is_spent() {
 #[test]
 fn a_second_release_at_the_same_time_is_refused_by_name() {
     let stub = Stub::start();
-    let releasing = Releasing::new("rel-twice", &stub.host());
+    let releasing = Releasing::new("rel-twice", &stub);
     stub.fault("PUT", "/manifests/", 1, Fault::Late(Duration::from_secs(20)));
     let mut first = releasing.command(&[]).spawn().unwrap();
     let deadline = std::time::Instant::now() + Duration::from_secs(60);

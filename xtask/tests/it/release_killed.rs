@@ -99,7 +99,7 @@ struct Whole {
 impl Whole {
     fn of(releasing: &mut Releasing) -> Self {
         let stub = Stub::start();
-        releasing.use_registry(&stub.host(), BTreeMap::new());
+        releasing.use_registry(&stub);
         let said = releasing.release(&[]);
         assert_eq!(said.code, Some(0), "{}", said.said());
         Whole {
@@ -126,13 +126,13 @@ impl Whole {
 
 #[test]
 fn killed_at_any_request_a_release_is_resumed_to_the_same_end() {
-    let mut releasing = Releasing::new("rel-kill", "127.0.0.1:1");
+    let mut releasing = Releasing::new("rel-kill", &Stub::start());
     let whole = Whole::of(&mut releasing);
     let (begun, mut kills) = (Instant::now(), 0);
     for number in Whole::picked(whole.requests) {
         for when in [When::Before, When::After] {
             let (place, stub) = (format!("{when:?} request {number}"), Stub::start());
-            releasing.use_registry(&stub.host(), BTreeMap::new());
+            releasing.use_registry(&stub);
             if kill_at(&stub, &releasing, number, when) {
                 kills += 1;
                 go_on(&releasing, &place);
@@ -147,12 +147,12 @@ fn killed_at_any_request_a_release_is_resumed_to_the_same_end() {
 
 #[test]
 fn killed_at_any_step_of_its_journal_a_release_is_resumed_to_the_same_end() {
-    let mut releasing = Releasing::new("rel-line", "127.0.0.1:1");
+    let mut releasing = Releasing::new("rel-line", &Stub::start());
     let whole = Whole::of(&mut releasing);
     let begun = Instant::now();
     for count in Whole::picked(whole.lines) {
         let (place, stub) = (format!("at line {count}"), Stub::start());
-        releasing.use_registry(&stub.host(), BTreeMap::new());
+        releasing.use_registry(&stub);
         kill_at_line(&releasing, count);
         let is_done = releasing
             .steps("1.4.2")

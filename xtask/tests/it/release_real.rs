@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 use crate::checkout::ended;
 use crate::real_registry::{ADA, BOB, RealRegistry};
 use crate::releasing::{OWNER, Releasing};
+use crate::stub::Stub;
 
 /// A registry, and a checkout that is ready to be released to it.
 fn begin() -> (RealRegistry, Releasing) {
-    let mut releasing = Releasing::new("rel-real", "127.0.0.1:1");
+    let mut releasing = Releasing::new("rel-real", &Stub::start());
     let plan = releasing.checkout.run(&["plan", "--format", "json"]);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     let registry = RealRegistry::start(plan["bases"]["images"]["registry"].as_str().unwrap());
-    releasing.use_registry(registry.host(), registry.variables(Some(ADA)));
+    releasing.use_real_registry(registry.host(), registry.variables(Some(ADA)));
     (registry, releasing)
 }
 
@@ -88,7 +89,7 @@ fn a_real_registry_gets_a_release_then_what_changed_then_nothing_and_gives_it_ba
     assert!(code == Some(0) && said.contains(&first[0]), "{said}");
 
     // Who may only read is refused before anything is sent.
-    releasing.use_registry(registry.host(), registry.variables(Some(BOB)));
+    releasing.use_real_registry(registry.host(), registry.variables(Some(BOB)));
     releasing.make_ready("1.4.5");
     let said = releasing.release(&[]);
     assert_eq!(said.code, Some(2), "{}", said.said());

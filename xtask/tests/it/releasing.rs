@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::checkout::{Checkout, Ended, Fixture, ended};
+use crate::stub::Stub;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -29,7 +30,7 @@ pub(crate) struct Releasing {
 
 impl Releasing {
     /// Two services, `1.4.2` of which is ready to be released to this registry.
-    pub(crate) fn new(prefix: &str, registry: &str) -> Self {
+    pub(crate) fn new(prefix: &str, stub: &Stub) -> Self {
         let services = vec![format!("{prefix}-a"), format!("{prefix}-b")];
         let checkout = Checkout::new(services.iter().map(|name| Fixture::new(name)).collect());
         let contents = services
@@ -40,7 +41,7 @@ impl Releasing {
             checkout,
             services,
             contents,
-            registry: registry.to_owned(),
+            registry: stub.host(),
             variables: BTreeMap::new(),
         };
         releasing.make_key();
@@ -53,8 +54,13 @@ impl Releasing {
         releasing
     }
 
-    /// Everything from now on goes to another registry, with more variables.
-    pub(crate) fn use_registry(&mut self, host: &str, variables: BTreeMap<&'static str, PathBuf>) {
+    /// Everything from now on goes to another registry.
+    pub(crate) fn use_registry(&mut self, stub: &Stub) {
+        self.use_real_registry(&stub.host(), BTreeMap::new());
+    }
+
+    /// The same with what it takes to reach it.
+    pub(crate) fn use_real_registry(&mut self, host: &str, variables: BTreeMap<&'static str, PathBuf>) {
         self.registry = host.to_owned();
         self.variables = variables;
     }
