@@ -97,6 +97,42 @@ fn a_release_arrives_whole_and_a_second_one_sends_what_changed() {
 }
 
 #[test]
+fn images_of_two_platforms_become_one_index_of_the_manifests_that_were_tested() {
+    let stub = Stub::start();
+    let mut releasing = Releasing::new("rel-two", &stub);
+    let amd64 = releasing.digest(0);
+    let folder = releasing.prove_for_arm64();
+    well(&releasing, &["--images", folder]);
+    let repository = releasing.repository(0);
+    let index = stub.content().manifest(&repository, "1.4.2").unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let manifests = index["manifests"].as_array().unwrap();
+    let platforms: Vec<&Value> = manifests
+        .iter()
+        .map(|one| &one["platform"]["architecture"])
+        .collect();
+    assert_eq!(platforms, [&json!("amd64"), &json!("arm64")]);
+    assert_eq!(manifests[0]["digest"], json!(amd64));
+    // Each platform has its statements, the index its signature.
+    let latest = stub.content().tag(&repository, "latest").unwrap();
+    let subjects = manifests
+        .iter()
+        .map(|one| one["digest"].as_str().unwrap().to_owned());
+    let counts: Vec<usize> = subjects
+        .chain([latest])
+        .map(|subject| {
+            let list = stub
+                .content()
+                .manifest(&repository, &subject.replace(':', "-"))
+                .unwrap();
+            let list: Value = serde_json::from_slice(&list).unwrap();
+            list["manifests"].as_array().unwrap().len()
+        })
+        .collect();
+    assert_eq!(counts, [4, 4, 1]);
+}
+
+#[test]
 fn what_a_registry_fails_at_for_a_while_is_tried_again() {
     let stub = Stub::start();
     let releasing = Releasing::new("rel-retry", &stub);
