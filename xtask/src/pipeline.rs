@@ -40,7 +40,17 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     context.create_run_dir()?;
     context.begin(command);
     let mut said = Said::default();
-    let mut ended = steps(context, gates, &mut said).await;
+    let ended = steps(context, gates, &mut said).await;
+    finish(context, command, said, ended).await
+}
+
+/// The end of every run that judges: its proof, its report in each form, its line of history, its bundle, and how it
+/// ends.
+///
+/// # Errors
+/// None that a report could not say.
+pub async fn finish(context: &Context, command: &str, mut said: Said, mut ended: Result<()>) -> Result<Exit> {
+    let board = &context.board;
     said.records
         .iter_mut()
         .for_each(|record| context.witness.clean(record));
@@ -110,7 +120,7 @@ pub struct Said {
     /// The kind of machine that it ran on.
     pub machine: String,
     /// What a reader should know of how the plan came about.
-    notes: Vec<String>,
+    pub notes: Vec<String>,
     /// What it has in its hands at its end, for a proof.
     proven: Option<Proven>,
 }

@@ -71,7 +71,11 @@ impl Layout {
         written.with_context(|| format!("cannot write {}", file.display()))
     }
 
-    fn name(&self, digest: &str, name: &str) -> Result<()> {
+    /// Names an image whose parts are all here in `index.json`.
+    ///
+    /// # Errors
+    /// Its manifest is missing or damaged; a disk that is full.
+    pub fn name(&self, digest: &str, name: &str) -> Result<()> {
         let mut manifests: Vec<Descriptor> =
             self.images()?.into_iter().map(|(_, manifest)| manifest).collect();
         manifests.retain(|other| other.annotations.get(NAME).is_none_or(|other| other != name));
