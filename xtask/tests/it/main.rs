@@ -30,6 +30,7 @@ mod registry;
 mod relay;
 mod release;
 mod release_killed;
+mod release_real;
 mod release_refused;
 mod releasing;
 mod reports;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::releasing::{OWNER, Releasing};
 use crate::stub::{Fault, Stub, Then, When};
 
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The tags that users see: neither claims nor what lists attachments.
@@ -96,6 +97,42 @@ fn a_release_arrives_whole_and_a_second_one_sends_what_changed() {
 }
 
 #[test]
+fn images_of_two_platforms_become_one_index_of_the_manifests_that_were_tested() {
+    let stub = Stub::start();
+    let mut releasing = Releasing::new("rel-two", &stub);
+    let amd64 = releasing.digest(0);
+    let folder = releasing.prove_for_arm64();
+    well(&releasing, &["--images", folder]);
+    let repository = releasing.repository(0);
+    let index = stub.content().manifest(&repository, "1.4.2").unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let manifests = index["manifests"].as_array().unwrap();
+    let platforms: Vec<&Value> = manifests
+        .iter()
+        .map(|one| &one["platform"]["architecture"])
+        .collect();
+    assert_eq!(platforms, [&json!("amd64"), &json!("arm64")]);
+    assert_eq!(manifests[0]["digest"], json!(amd64));
+    // Each platform has its statements, the index its signature.
+    let latest = stub.content().tag(&repository, "latest").unwrap();
+    let subjects = manifests
+        .iter()
+        .map(|one| one["digest"].as_str().unwrap().to_owned());
+    let counts: Vec<usize> = subjects
+        .chain([latest])
+        .map(|subject| {
+            let list = stub
+                .content()
+                .manifest(&repository, &subject.replace(':', "-"))
+                .unwrap();
+            let list: Value = serde_json::from_slice(&list).unwrap();
+            list["manifests"].as_array().unwrap().len()
+        })
+        .collect();
+    assert_eq!(counts, [4, 4, 1]);
+}
+
+#[test]
 fn what_a_registry_fails_at_for_a_while_is_tried_again() {
     let stub = Stub::start();
     let releasing = Releasing::new("rel-retry", &stub);
@@ -141,9 +178,18 @@ fn a_lost_list_of_attachments_is_written_again_and_others_entries_stay() {
     let stub = Stub::start();
     let releasing = Releasing::new("rel-list", &stub);
     let (repository, tag) = (releasing.repository(0), releasing.digest(0).replace(':', "-"));
-    let foreign = |digit: &str| {
-        json!({ "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "digest": format!("sha256:{}", digit.repeat(64)), "size": 7, "annotations": { "by": "another" } })
+    // A registry takes no list of what it does not have: theirs is there.
+    let foreign = |by: &str| {
+        let manifest =
+            json!({ "schemaVersion": 2, "mediaType": MANIFEST, "annotations": { "by": by } }).to_string();
+        let content = stub.content();
+        let digest = content.put_manifest(
+            &repository,
+            &format!("foreign-{by}"),
+            MANIFEST,
+            manifest.as_bytes(),
+        );
+        json!({ "mediaType": MANIFEST, "digest": digest, "size": manifest.len(), "annotations": { "by": by } })
     };
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [foreign("a")] }).to_string();
     stub.content()
@@ -231,12 +277,7 @@ fn undo_puts_back_what_the_tags_pointed_to_and_the_version_is_spent() {
         "{said}"
     );
     let mut after = public(&stub);
-    stub.content().put_manifest(
-        &repository,
-        "1.4",
-        "application/vnd.oci.image.manifest.v1+json",
-        &theirs,
-    );
+    stub.content().put_manifest(&repository, "1.4", MANIFEST, &theirs);
     after.insert(
         format!("{repository}:1.4"),
         before[&format!("{repository}:1.4")].clone(),

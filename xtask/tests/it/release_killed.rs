@@ -40,11 +40,10 @@ fn kill_at(stub: &Stub, releasing: &Releasing, number: usize, when: When) -> boo
     stub.at(number, when, move || {
         // The test holds the lock until it knows the child.
         let pid = of_child.lock().unwrap().unwrap();
-        let kill = std::process::Command::new("kill")
-            .args(["-KILL", &pid.to_string()])
-            .status();
-        assert!(kill.unwrap().success());
         *has_killed.lock().unwrap() = true;
+        let pid = pid.to_string();
+        let kill = std::process::Command::new("kill").args(["-KILL", &pid]).status();
+        assert!(kill.unwrap().success());
         Then::Cut
     });
     let mut known = pid.lock().unwrap();

@@ -25,6 +25,9 @@ pub(crate) struct Releasing {
     /// What makes an image of a service another one.
     contents: BTreeMap<String, String>,
     registry: String,
+    /// Folder and architecture of the images that are written.
+    place: (&'static str, &'static str),
+    variables: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Releasing {
@@ -41,11 +44,14 @@ impl Releasing {
             services,
             contents,
             registry: stub.host(),
+            place: ("images", "amd64"),
+            variables: BTreeMap::new(),
         };
         releasing.make_key();
         let policy = "[age]\nverdict_max_days = 14\ndatabase_max_days = 7\n\n[trust]\nkey = \"docker/policy/release.pub\"\n";
         releasing.checkout.write("docker/policy/release.toml", policy);
-        let ignored = "/bin/\n/cache/\n/images/\n/journal/\n/keys/\n/reports/\n/state/\n/target/\n";
+        let ignored =
+            "/bin/\n/cache/\n/images/\n/images-arm64/\n/journal/\n/keys/\n/reports/\n/state/\n/target/\n";
         releasing.checkout.write(".gitignore", ignored);
         releasing.git(&["init", "--quiet", "--initial-branch=main"]);
         releasing.make_ready("1.4.2");
@@ -54,7 +60,13 @@ impl Releasing {
 
     /// Everything from now on goes to another registry.
     pub(crate) fn use_registry(&mut self, stub: &Stub) {
-        self.registry = stub.host();
+        self.use_real_registry(&stub.host(), BTreeMap::new());
+    }
+
+    /// The same with what it takes to reach it.
+    pub(crate) fn use_real_registry(&mut self, host: &str, variables: BTreeMap<&'static str, PathBuf>) {
+        self.registry = host.to_owned();
+        self.variables = variables;
     }
 
     fn make_key(&self) {
@@ -101,9 +113,10 @@ impl Releasing {
 
     /// Writes images and proof, as `ci --export` does.
     fn prove(&self) {
-        let _ = std::fs::remove_dir_all(self.checkout.path("images"));
-        self.checkout
-            .write("images/oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
+        let (folder, architecture) = self.place;
+        let write = |name: &str, text: &str| self.checkout.write(&format!("{folder}/{name}"), text);
+        let _ = std::fs::remove_dir_all(self.checkout.path(folder));
+        write("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
         let images: Vec<(String, Value)> = self
             .services
             .iter()
@@ -116,7 +129,7 @@ impl Releasing {
             named
         });
         let index = json!({ "schemaVersion": 2, "manifests": named.collect::<Vec<_>>() });
-        self.checkout.write("images/index.json", &index.to_string());
+        write("index.json", &index.to_string());
         let now = Command::new("date")
             .args(["--utc", "+%Y-%m-%dT%H:%M:%SZ"])
             .output()
@@ -127,16 +140,23 @@ impl Releasing {
             .map(|(name, manifest)| proven(name, manifest["digest"].as_str().unwrap(), &now));
         let proof = json!({
             "version": 1, "run_id": "20261121-100000-abcd", "started_at": now, "commit": self.git(&["rev-parse", "HEAD"]),
-            "dirty": false, "platform": "linux/amd64", "environment": [], "bases_origin": "local", "bases": {},
+            "dirty": false, "platform": format!("linux/{architecture}"), "environment": [], "bases_origin": "local", "bases": {},
             "images": proven.collect::<Vec<_>>(),
         });
-        self.checkout.write("images/proof.json", &proof.to_string());
+        write("proof.json", &proof.to_string());
+    }
+
+    /// The same images for another platform, in a folder of their own: its name.
+    pub(crate) fn prove_for_arm64(&mut self) -> &'static str {
+        let first = std::mem::replace(&mut self.place, ("images-arm64", "arm64"));
+        self.prove();
+        std::mem::replace(&mut self.place, first).0
     }
 
     /// An image of a layer that all share, a layer of its own and a configuration; its descriptor.
     fn image(&self, service: &str) -> Value {
         let own = format!("{service}: {}", self.contents[service]).repeat(100);
-        let config = json!({ "architecture": "amd64", "os": "linux", "config": { "Labels": { "of": own.len() } },
+        let config = json!({ "architecture": self.place.1, "os": "linux", "config": { "Labels": { "of": own.len() } },
             "rootfs": { "type": "layers", "diff_ids": [service] } });
         let (config, base, own) = (config.to_string(), "what all share ".repeat(1000), own);
         let manifest = json!({
@@ -144,7 +164,7 @@ impl Releasing {
             "layers": [self.blob(LAYER, &base), self.blob(LAYER, &own)],
         });
         let mut described = self.blob(MANIFEST, &manifest.to_string());
-        described["platform"] = json!({ "os": "linux", "architecture": "amd64" });
+        described["platform"] = json!({ "os": "linux", "architecture": self.place.1 });
         described
     }
 
@@ -154,7 +174,7 @@ impl Releasing {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         self.checkout
-            .write(&format!("images/blobs/sha256/{hex}"), content);
+            .write(&format!("{}/blobs/sha256/{hex}", self.place.0), content);
         json!({ "mediaType": media_type, "digest": format!("sha256:{hex}"), "size": content.len() })
     }
 
@@ -193,6 +213,7 @@ impl Releasing {
         ] {
             command.env_remove(name);
         }
+        command.envs(&self.variables);
         command
     }
 
