@@ -1,6 +1,8 @@
 //! What is attached to a published digest: its signature, bill of materials, provenance and gate verdicts, each an
 //! in-toto statement about the digest in a Sigstore bundle, signed by cosign.
 
+mod job;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -8,6 +10,8 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::proof::{Proof, ProvenImage};
+
+pub use job::Job;
 
 /// A kind of statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

@@ -300,6 +300,10 @@ pub struct ReleaseOptions {
     #[arg(long, value_name = "KEY", env = "HORME_SIGN_KEY")]
     pub sign_key: Option<String>,
 
+    /// Provision what is missing first (cosign); does nothing where all is there
+    #[arg(long)]
+    pub setup: bool,
+
     /// Where the journal of a release lies [default: ~/.local/state/horme/releases]
     #[arg(long, value_name = "DIR", env = "HORME_RELEASES_DIR")]
     pub journal: Option<PathBuf>,

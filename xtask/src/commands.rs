@@ -59,6 +59,7 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
         Command::Release(options) => {
             let run_options = RunOptions {
                 format: options.format,
+                setup: options.setup,
                 ..RunOptions::default()
             };
             release::run(&context(run_options)?, &options).await

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attest::Job;
 use crate::exit::Failure;
 use crate::release::settings::Ages;
 use crate::verdict::{Gate, Record};
@@ -27,6 +28,12 @@ pub struct Proof {
     /// `local` or `upstream`, and each base image: as the Dockerfile names it -> as it was taken.
     pub bases_origin: String,
     pub bases: BTreeMap<String, String>,
+    /// Each file that says what the gates let pass: path in the checkout -> SHA-256 (hex).
+    #[serde(default)]
+    pub policies: BTreeMap<String, String>,
+    /// The job of GitHub Actions that it was a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Job>,
     pub images: Vec<ProvenImage>,
 }
 
@@ -48,6 +55,10 @@ pub struct ProvenImage {
     pub args: BTreeMap<String, String>,
     /// The run that built it, and when.
     pub built_by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_started_at: Option<jiff::Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_finished_at: Option<jiff::Timestamp>,
     /// Every gate's verdict. A reused one says from which run, and how old it was at `started_at`.
     pub records: Vec<Record>,
     /// The CycloneDX bill of what is in it (JSON), made when it was scanned; `None` where no scanner looked.
