@@ -2,6 +2,7 @@
 //! ours to do. Nothing that runs already is replaced or reconfigured.
 
 pub mod apt;
+mod cosign;
 mod engine;
 mod packages;
 mod preflight;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+pub use cosign::cosign;
 pub use preflight::preflight;
 pub use scanner::{named_trivy, trivy};
 pub use tools::{database, hadolint};

@@ -17,8 +17,9 @@ const PREFERENCES: &str = "/etc/apt/preferences.d/horme";
 const LOG: &str = "setup-packages";
 
 /// Packages that bookworm has too old, or not at all, and the suite that has them.
-const FROM_ELSEWHERE: [(&str, &str); 6] = [
+const FROM_ELSEWHERE: [(&str, &str); 7] = [
     ("containerd", "trixie"),
+    ("cosign", "trixie"),
     ("docker-buildx", "trixie"),
     ("docker-cli", "trixie"),
     ("docker-compose", "trixie"),

@@ -5,6 +5,7 @@ pub mod bake;
 pub mod baking;
 pub mod cargo;
 pub mod compose;
+pub mod cosign;
 pub mod git;
 pub mod hadolint;
 pub mod imagetools;
