@@ -1,6 +1,10 @@
 //! A client of registries (OCI distribution-spec 1.1): what we push, attach, read back and move, over HTTPS with the
 //! token authentication that GHCR, Docker Hub and private registries share. Bytes in, bytes out; it judges nothing.
 
+#[cfg(test)]
+#[path = "../tests/it/stub/mod.rs"]
+pub(crate) mod stub;
+
 use std::path::Path;
 use std::sync::Arc;
 

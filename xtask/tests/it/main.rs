@@ -32,6 +32,7 @@ mod scaffold;
 mod scan;
 mod selftest;
 mod size;
+mod stub;
 mod surroundings;
 mod terminal;
 mod trend;
