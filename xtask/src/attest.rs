@@ -8,7 +8,7 @@ mod provenance;
 mod signing;
 mod statement;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 mod verdicts;
 
 use anyhow::Result;
@@ -18,7 +18,7 @@ use crate::exit::Failure;
 use crate::proof::{Proof, ProvenImage};
 
 pub use classic::{Classic, classic};
-pub use find::{Attached, find, sound};
+pub use find::{Attached, find, sound, work_folder};
 pub use job::Job;
 pub use signing::{provide, sign, sign_classic, verify};
 pub use statement::{BUNDLE, EMPTY, attachment};

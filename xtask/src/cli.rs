@@ -318,6 +318,10 @@ pub struct VerifyOptions {
     /// The image: REGISTRY/OWNER/NAME with :TAG, @DIGEST or both; a service's name means its image at its registry
     pub image: String,
 
+    /// Where a service's name alone is looked for [default: `registry` in Cargo.toml's [workspace.metadata.release]]
+    #[arg(long, value_name = "REGISTRY/OWNER", env = "HORME_REGISTRY")]
+    pub registry: Option<String>,
+
     /// A public key: a file or a KMS address
     #[arg(long, value_name = "KEY", env = "HORME_VERIFY_KEY", conflicts_with_all = ["identity", "issuer"])]
     pub key: Option<String>,

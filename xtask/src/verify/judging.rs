@@ -1,0 +1,300 @@
+//! What is made of what is attached to a digest: one check a kind of statement. Pure.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::attest::{Attached, Kind, Trust, Verdicts, count_components};
+use crate::exit::Exit;
+use crate::verdict::{Check, Gate, Outcome, age};
+
+/// What every platform's manifest must have. An index, which is nothing but a list of them, is signed.
+pub(super) const OF_MANIFEST: [Kind; 4] = Kind::ALL;
+pub(super) const OF_INDEX: [Kind; 1] = [Kind::Signature];
+
+/// What a check needs to know beyond the statement.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beside<'a> {
+    pub trust: &'a Trust,
+    /// As the index says, where there is one.
+    pub platform: Option<&'a str>,
+    pub now: Timestamp,
+}
+
+/// One kind. What does not hold is passed over where another of its kind does: whoever may push could add it.
+pub(super) fn check(kind: Kind, attached: &[Attached], beside: Beside) -> Check {
+    let name = kind.word();
+    let of_kind: Vec<&Attached> = attached.iter().filter(|one| one.kind == kind).collect();
+    let held: Vec<&Value> = of_kind.iter().filter_map(|one| one.held.as_ref().ok()).collect();
+    let broken = of_kind.len() - held.len();
+    // Of several, the newest counts, in whatever order the registry lists them.
+    let Some(newest) = held.into_iter().max_by_key(|predicate| made_at(predicate)) else {
+        return missing(name, &of_kind);
+    };
+    let beside_it = match broken {
+        0 => String::new(),
+        broken => format!(" (of {} attached, {broken} do not hold)", of_kind.len()),
+    };
+    match said(kind, newest, beside) {
+        Ok(words) => Check::passed(name, format!("{words}{beside_it}")),
+        Err(why) => Check::violated(name, why, "do not use the image; ask whoever released it"),
+    }
+}
+
+/// When a statement was made, as far as its kind says.
+fn made_at(predicate: &Value) -> Option<Timestamp> {
+    let places = ["/runAt", "/runDetails/metadata/finishedOn", "/metadata/timestamp"];
+    let said = places.iter().find_map(|place| predicate.pointer(place)?.as_str());
+    said.and_then(|at| at.parse().ok())
+}
+
+/// None holds: why the first does not, or that there is none.
+fn missing(name: &str, of_kind: &[&Attached]) -> Check {
+    let failures = of_kind.iter().filter_map(|one| one.held.as_ref().err());
+    let mut failures: Vec<_> = failures.collect();
+    // What could not be checked might hold.
+    failures.sort_by_key(|failure| failure.exit != Exit::Undecided);
+    let Some(failure) = failures.first() else {
+        let hint = "it was not released as it should be: do not use it";
+        return Check::violated(name, "none is attached to this digest", hint);
+    };
+    let hint = failure.hint.clone().unwrap_or_default();
+    match failure.exit {
+        Exit::Undecided => Check::undecided(name, &failure.what, hint),
+        _ => Check::violated(name, &failure.what, hint),
+    }
+}
+
+/// What a statement that holds says, in a few words, or what is wrong with it.
+fn said(kind: Kind, predicate: &Value, beside: Beside) -> Result<String, String> {
+    match kind {
+        Kind::Signature => Ok(format!("by {}", whom(beside.trust))),
+        Kind::Sbom => bill(predicate),
+        Kind::Provenance => provenance(predicate, beside),
+        Kind::Verdicts => verdicts(predicate, beside),
+    }
+}
+
+/// Who is trusted, as a reader calls them.
+pub(super) fn whom(trust: &Trust) -> String {
+    match trust {
+        Trust::Key(key) => format!("the key {key}"),
+        Trust::Identity { issuer, identity } => format!("{identity}, vouched for by {issuer}"),
+    }
+}
+
+fn bill(bill: &Value) -> Result<String, String> {
+    if bill["bomFormat"] != "CycloneDX" {
+        return Err("it is no CycloneDX document".to_owned());
+    }
+    let version = bill["specVersion"].as_str().unwrap_or("of no version");
+    match count_components(bill) {
+        0 => Err("it lists nothing".to_owned()),
+        1 => Ok(format!("1 component (CycloneDX {version})")),
+        count => Ok(format!("{count} components (CycloneDX {version})")),
+    }
+}
+
+fn provenance(predicate: &Value, beside: Beside) -> Result<String, String> {
+    let definition = &predicate["buildDefinition"];
+    let dependencies = definition["resolvedDependencies"].as_array();
+    let source = dependencies
+        .into_iter()
+        .flatten()
+        .find(|dependency| dependency["digest"]["gitCommit"].is_string())
+        .ok_or("it names no commit")?;
+    let details = &predicate["runDetails"];
+    let builder = details["builder"]["id"].as_str().ok_or("it names no builder")?;
+    same_platform(definition["externalParameters"]["platform"].as_str(), beside)?;
+    let commit = source["digest"]["gitCommit"].as_str().unwrap_or_default();
+    let uri = source["uri"].as_str().map(|uri| uri.trim_start_matches("git+"));
+    let place = uri
+        .and_then(|uri| uri.rsplit_once('@'))
+        .map(|(place, _)| format!(" of {place}"));
+    let built = details["metadata"]["finishedOn"]
+        .as_str()
+        .and_then(|at| at.parse().ok());
+    let built = built.map(|at: Timestamp| format!(", {} ago", age(seconds(at, beside.now))));
+    Ok(format!(
+        "commit {}{}, built by {builder}{}",
+        commit.chars().take(12).collect::<String>(),
+        place.unwrap_or_default(),
+        built.unwrap_or_default()
+    ))
+}
+
+/// Every gate of the main job passed, about this very digest (the statement's subject).
+fn verdicts(predicate: &Value, beside: Beside) -> Result<String, String> {
+    let verdicts: Verdicts =
+        serde_json::from_value(predicate.clone()).map_err(|error| format!("they cannot be read: {error}"))?;
+    same_platform(Some(&verdicts.platform), beside)?;
+    let outcome = |gate: Gate| {
+        let of_gate = verdicts
+            .gates
+            .iter()
+            .filter(|verdict| verdict.gate == gate.name());
+        of_gate.map(|verdict| verdict.outcome).max()
+    };
+    for gate in Gate::ALL {
+        match outcome(gate) {
+            Some(Outcome::Passed) => {}
+            Some(outcome) => return Err(format!("{} is {}", gate.name(), outcome.word())),
+            None => return Err(format!("nothing is said of {}", gate.name())),
+        }
+    }
+    if verdicts.result != "PASSED" || !verdicts.failed_tests.is_empty() {
+        return Err(format!("the result is {}, not PASSED", verdicts.result));
+    }
+    let found = |at: Timestamp| age(seconds(at, beside.now));
+    let reused = verdicts
+        .gates
+        .iter()
+        .filter(|verdict| verdict.found_by != verdicts.run);
+    let reused: Vec<String> = reused
+        .map(|verdict| {
+            format!(
+                "{} (run {}, {} ago)",
+                verdict.gate,
+                verdict.found_by,
+                found(verdict.found_at)
+            )
+        })
+        .collect();
+    let mut words = format!(
+        "{} gates passed, {} ago (run {})",
+        Gate::ALL.len(),
+        found(verdicts.run_at),
+        verdicts.run
+    );
+    if !reused.is_empty() {
+        words.push_str(&format!("; found before: {}", reused.join(", ")));
+    }
+    Ok(words)
+}
+
+fn same_platform(said: Option<&str>, beside: Beside) -> Result<(), String> {
+    match (said, beside.platform) {
+        (Some(said), Some(listed)) if said != listed => Err(format!(
+            "it is about {said}, the index lists the image for {listed}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn seconds(at: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from(now.duration_since(at).as_secs()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::attest::{predicate, testing};
+    use crate::exit::Failure;
+    use crate::layout::Descriptor;
+
+    fn attached(kind: Kind, held: Result<Value, Failure>) -> Attached {
+        Attached {
+            kind,
+            attachment: Descriptor {
+                media_type: String::new(),
+                digest: testing::digest('f'),
+                size: 0,
+                artifact_type: None,
+                platform: None,
+                annotations: [].into(),
+            },
+            held,
+        }
+    }
+
+    /// The statement that a release would make, with something changed in it.
+    fn made(kind: Kind, change: impl FnOnce(&mut Value)) -> Attached {
+        let proof = testing::proof();
+        let mut made = predicate(kind, &testing::release(), &proof, &proof.images[0]).unwrap();
+        change(&mut made);
+        attached(kind, Ok(made))
+    }
+
+    fn judged(kind: Kind, attached: &[Attached]) -> Check {
+        let beside = Beside {
+            trust: &Trust::Key("k.pub".into()),
+            platform: Some("linux/amd64"),
+            now: "2026-11-22T10:15:02Z".parse().unwrap(),
+        };
+        check(kind, attached, beside)
+    }
+
+    fn words(check: &Check) -> String {
+        format!("{}: {}", check.outcome.word(), check.detail)
+    }
+
+    #[test]
+    fn what_a_release_says_is_said_in_a_line() {
+        let all = Kind::ALL.map(|kind| words(&judged(kind, &[made(kind, |_| ())])));
+        insta::assert_snapshot!(all.join("\n"));
+    }
+
+    #[test]
+    fn a_statement_that_says_too_little_is_no_pass() {
+        let said = |kind, change: fn(&mut Value)| words(&judged(kind, &[made(kind, change)]));
+        let cases = [
+            said(Kind::Sbom, |bill| bill["components"] = json!([])),
+            said(Kind::Sbom, |bill| bill["bomFormat"] = "SPDX".into()),
+            said(Kind::Provenance, |said| {
+                said["buildDefinition"]["resolvedDependencies"] = json!([])
+            }),
+            said(Kind::Provenance, |said| said["runDetails"]["builder"] = json!({})),
+            said(Kind::Provenance, |said| {
+                said["buildDefinition"]["externalParameters"]["platform"] = "linux/arm64".into();
+            }),
+            said(Kind::Verdicts, |said| *said = json!({})),
+            said(Kind::Verdicts, |said| {
+                said["gates"][2]["outcome"] = "undecided".into()
+            }),
+            said(Kind::Verdicts, |said| said["gates"] = json!([])),
+            said(Kind::Verdicts, |said| said["result"] = "WARNED".into()),
+            said(Kind::Verdicts, |said| said["platform"] = "linux/arm64".into()),
+        ];
+        insta::assert_snapshot!(cases.join("\n"));
+        assert!(cases.iter().all(|case| case.starts_with("violated: ")));
+    }
+
+    #[test]
+    fn one_that_holds_is_enough_and_the_newest_counts() {
+        let forged = || {
+            attached(
+                Kind::Verdicts,
+                Err(Failure::violated("the gate verdicts do not hold", "x")),
+            )
+        };
+        let newer = made(Kind::Verdicts, |said| {
+            said["runAt"] = "2026-11-22T00:00:00Z".into();
+            said["gates"][0]["outcome"] = "violated".into();
+        });
+        let check = judged(Kind::Verdicts, &[made(Kind::Verdicts, |_| ()), forged()]);
+        assert_eq!(check.outcome, Outcome::Passed);
+        assert!(
+            check.detail.ends_with("(of 2 attached, 1 do not hold)"),
+            "{}",
+            check.detail
+        );
+        let check = judged(Kind::Verdicts, &[newer, made(Kind::Verdicts, |_| ())]);
+        assert_eq!(words(&check), "violated: build is violated");
+    }
+
+    #[test]
+    fn none_that_holds_is_said_with_the_reason() {
+        let forged = || attached(Kind::Sbom, Err(Failure::violated("it does not hold", "do not")));
+        let unasked = || attached(Kind::Sbom, Err(Failure::undecided("no answer", "try again")));
+        let said = |attached: &[Attached]| words(&judged(Kind::Sbom, attached));
+        assert_eq!(said(&[]), "violated: none is attached to this digest");
+        assert_eq!(
+            said(&[made(Kind::Signature, |_| ())]),
+            said(&[]),
+            "of another kind"
+        );
+        assert_eq!(said(&[forged()]), "violated: it does not hold");
+        assert_eq!(said(&[forged(), unasked()]), "undecided: no answer");
+    }
+}
