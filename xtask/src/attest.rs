@@ -9,6 +9,8 @@ mod signing;
 mod statement;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod verdicts;
 
 use anyhow::Result;
@@ -113,28 +115,4 @@ fn bill(image: &ProvenImage) -> Result<&Value, Failure> {
 /// How many components a CycloneDX document lists.
 pub fn count_components(bill: &Value) -> usize {
     bill["components"].as_array().map_or(0, Vec::len)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signature_says_nothing_and_a_bill_says_what_the_scanner_wrote() {
-        let proof = testing::proof();
-        let release = testing::release();
-        let predicate = |kind| predicate(kind, &release, &proof, &proof.images[0]).unwrap();
-        assert_eq!(predicate(Kind::Signature), json!({}));
-        assert_eq!(Some(predicate(Kind::Sbom)), proof.images[0].sbom);
-    }
-
-    #[test]
-    fn a_bill_of_nothing_is_none() {
-        let mut proof = testing::proof();
-        for sbom in [None, Some(json!({ "bomFormat": "CycloneDX", "components": [] }))] {
-            proof.images[0].sbom = sbom;
-            let error = predicate(Kind::Sbom, &testing::release(), &proof, &proof.images[0]).unwrap_err();
-            assert_eq!(error.to_string(), "horme-frontend: no scanner said what is in it");
-        }
-    }
 }

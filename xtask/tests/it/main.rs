@@ -36,3 +36,4 @@ mod stub;
 mod surroundings;
 mod terminal;
 mod trend;
+mod verify;
