@@ -1,22 +1,62 @@
 //! A client of registries (OCI distribution-spec 1.1): what we push, attach, read back and move, over HTTPS with the
 //! token authentication that GHCR, Docker Hub and private registries share. Bytes in, bytes out; it judges nothing.
 
+mod auth;
+mod blobs;
+mod challenge;
+mod login;
+mod manifests;
+mod refusal;
+mod retry;
 #[cfg(test)]
 #[path = "../tests/it/stub/mod.rs"]
 pub(crate) mod stub;
+#[cfg(test)]
+mod tests;
+mod transport;
 
-use std::path::Path;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use reqwest::{Method, Url};
+use tokio::sync::OnceCell;
+
+pub use manifests::referrers_tag;
 
 use crate::context::Context;
-use crate::layout::Descriptor;
+use challenge::{Action, Scopes};
+use retry::{Fault, Limits};
+use transport::Ask;
 
 /// One registry, for one run: its tokens, its connections, how it is asked again.
-#[derive(Debug)]
 pub struct Client {
     host: String,
+    context: Context,
+    surroundings: Surroundings,
+    http: reqwest::Client,
+    /// `https://host/`, once it is known.
+    base: OnceCell<Url>,
+    auth: auth::Auth,
+}
+
+/// Where this machine keeps what it knows of registries.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The folder of docker's `config.json`: who we are.
+    pub docker: Option<PathBuf>,
+    /// A folder a host, with the certificate authorities that are trusted for it.
+    pub certificates: PathBuf,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Surroundings {
+            docker: login::docker_folder(),
+            certificates: "/etc/docker/certs.d".into(),
+        }
+    }
 }
 
 /// A repository of a registry, e.g. `ghcr.io/owner/horme-frontend`. Cheap to clone.
@@ -54,16 +94,37 @@ pub enum Deleted {
     Unsupported,
 }
 
+impl fmt::Debug for Client {
+    /// Nothing of what it knows us by, nor of what a run knows to be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.host)
+    }
+}
+
 impl Client {
-    /// A client for one host (`ghcr.io`, `127.0.0.1:5000`; `docker.io` is Docker Hub). Asks nothing yet.
+    /// A client for one host (`ghcr.io`, `127.0.0.1:5000`; `docker.io` is Docker Hub). Asks nothing yet; the login is
+    /// read when the registry asks for one.
     ///
     /// # Errors
-    /// Exit 2: credentials or certificates that are there but cannot be read.
+    /// Exit 2: certificates that are there but cannot be read.
     pub fn new(context: &Context, host: &str) -> Result<Arc<Self>> {
-        let _ = context;
+        Client::within(context, host, Surroundings::default())
+    }
+
+    /// The same, with a login and certificates of one's own.
+    pub fn within(context: &Context, host: &str, surroundings: Surroundings) -> Result<Arc<Self>> {
         Ok(Arc::new(Client {
             host: host.to_owned(),
+            context: context.clone(),
+            http: transport::http(host, &surroundings.certificates)?,
+            surroundings,
+            base: OnceCell::new(),
+            auth: auth::Auth::default(),
         }))
+    }
+
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     pub fn repository(self: &Arc<Self>, name: &str) -> Repository {
@@ -75,67 +136,30 @@ impl Client {
 }
 
 impl Repository {
+    /// Without the host: `owner/horme-frontend`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// `host/name`, as a person writes it.
     pub fn shown(&self) -> String {
         format!("{}/{}", self.client.host, self.name)
     }
 
-    /// What a tag or digest points to; `None` where there is none.
-    pub async fn resolve(&self, reference: &str) -> Result<Option<Descriptor>> {
-        bail!("{reference}: not there yet")
+    async fn url(&self, path: &str) -> Result<Url, Fault> {
+        self.client.url(&format!("v2/{}/{path}", self.name)).await
     }
 
-    /// A manifest or an index; what a digest names is checked against it.
-    pub async fn manifest(&self, reference: &str) -> Result<Option<Raw>> {
-        bail!("{reference}: not there yet")
+    async fn ask(&self, method: Method, path: &str, action: Action) -> Result<Ask<'static>, Fault> {
+        let url = self.url(path).await?;
+        Ok(Ask::new(method, url, Scopes::new(&self.name, action)))
     }
 
-    /// Puts a manifest under a tag or its own digest. Answers whether the registry keeps the subject's referrers
-    /// itself (`OCI-Subject`).
-    pub async fn put_manifest(&self, reference: &str, media_type: &str, bytes: &[u8]) -> Result<bool> {
-        bail!("{reference} {media_type} {}: not there yet", bytes.len())
-    }
-
-    pub async fn has_blob(&self, digest: &str) -> Result<bool> {
-        bail!("{digest}: not there yet")
-    }
-
-    /// A whole blob of at most `most` bytes, checked against its digest.
-    pub async fn blob(&self, digest: &str, most: u64) -> Result<Vec<u8>> {
-        bail!("{digest} {most}: not there yet")
-    }
-
-    /// Streams a blob into a file, checked against its digest and size; nothing half-written stays.
-    pub async fn fetch_blob(&self, descriptor: &Descriptor, file: &Path) -> Result<()> {
-        bail!("{} {}: not there yet", descriptor.digest, file.display())
-    }
-
-    /// Sees to it that the repository has a blob: asks first, then mounts from one of `lenders` (names of
-    /// repositories of the same registry), then uploads the file.
-    pub async fn push_blob(&self, digest: &str, file: &Path, lenders: &[String]) -> Result<Pushed> {
-        bail!("{digest} {} {lenders:?}: not there yet", file.display())
-    }
-
-    /// Every tag, all pages; none where the repository does not exist yet.
-    pub async fn tags(&self) -> Result<Vec<String>> {
-        bail!("not there yet")
-    }
-
-    pub async fn delete_tag(&self, tag: &str) -> Result<Deleted> {
-        bail!("{tag}: not there yet")
-    }
-
-    /// Whether this user may push here: begins an upload and takes it back.
-    ///
-    /// # Errors
-    /// Exit 2 with what is missing: no login, no right, a registry that is read-only. Exit 3: no answer.
-    pub async fn may_push(&self) -> Result<()> {
-        bail!("not there yet")
-    }
-
-    /// What is attached to a digest: by the referrers API, or by the index under the tag `sha256-<hex>` where the
-    /// registry (GHCR) has none.
-    pub async fn referrers(&self, digest: &str) -> Result<Vec<Descriptor>> {
-        bail!("{digest}: not there yet")
+    async fn again<T, F, Fut>(&self, what: &str, limits: Limits, attempt: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, Fault>>,
+    {
+        retry::again(&self.client.context, what, limits, attempt).await
     }
 }

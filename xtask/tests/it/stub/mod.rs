@@ -27,6 +27,8 @@ pub(crate) struct Look {
     /// Has the referrers API, and says `OCI-Subject`.
     pub(crate) referrers: bool,
     pub(crate) deletes_tags: bool,
+    /// Knows no mounting: begins an upload instead.
+    pub(crate) lends_nothing: bool,
     pub(crate) login: Login,
 }
 

@@ -1,0 +1,326 @@
+//! Manifests, tags and what is attached: resolved, read, put, listed, and tags taken away where a registry lets them.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LINK};
+use reqwest::{Method, Response};
+use serde::Deserialize;
+
+use super::challenge::{Action, Scopes};
+use super::refusal::Doing;
+use super::retry::{Fault, Limits};
+use super::transport::{Ask, Body, header, read_at_most};
+use super::{Deleted, Raw, Repository};
+use crate::exit::Failure;
+use crate::hash;
+use crate::layout::Descriptor;
+
+/// The specification's own limit for manifests: 4 MiB.
+const LARGEST: u64 = 4 << 20;
+/// A repository with more pages of tags than that is told so.
+const PAGES: usize = 200;
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+
+#[derive(Deserialize)]
+struct Tags {
+    /// `null` where a repository lost all of them.
+    tags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    #[serde(rename = "mediaType")]
+    media_type: Option<String>,
+    manifests: Vec<Descriptor>,
+}
+
+/// The tag under which what is attached to a digest is listed where a registry has no referrers API
+/// (distribution-spec 1.1, "Referrers Tag Schema"): `sha256-<hex>`.
+pub fn referrers_tag(digest: &str) -> String {
+    digest.replace(':', "-")
+}
+
+impl Repository {
+    /// What a tag or digest points to; `None` where there is none.
+    pub async fn resolve(&self, reference: &str) -> Result<Option<Descriptor>> {
+        let head = self
+            .again(&self.named(reference), Limits::moving(0), || {
+                self.head_manifest(reference)
+            })
+            .await?;
+        match head {
+            Head::Missing => Ok(None),
+            Head::Known(descriptor) => Ok(Some(descriptor)),
+            // Not every registry says all in an answer without a body.
+            Head::Unsaid => Ok(self.manifest(reference).await?.as_ref().map(Raw::descriptor)),
+        }
+    }
+
+    async fn head_manifest(&self, reference: &str) -> Result<Head, Fault> {
+        let ask = self.ask(Method::HEAD, &manifest(reference), Action::Pull).await?;
+        let answer = self.client.send(&ask.accept(ACCEPT)).await?;
+        match answer.status().as_u16() {
+            200 => {}
+            404 => return Ok(Head::Missing),
+            _ => return Err(self.refused(Doing::Read, answer).await),
+        }
+        let digest = header(&answer, "docker-content-digest").filter(|digest| is_digest(digest));
+        let size = header(&answer, CONTENT_LENGTH.as_str()).and_then(|size| size.parse().ok());
+        let (Some(digest), Some(size), Some(media_type)) = (digest, size, media_type(&answer)) else {
+            return Ok(Head::Unsaid);
+        };
+        if is_digest(reference) {
+            self.check(reference, &digest)?;
+        }
+        Ok(Head::Known(Descriptor {
+            media_type,
+            digest,
+            size,
+            artifact_type: None,
+            platform: None,
+            annotations: Default::default(),
+        }))
+    }
+
+    /// A manifest or an index; what a digest names is checked against it. `None` where there is none.
+    ///
+    /// # Errors
+    /// Exit 1: other bytes than the digest says. Exit 2: no right. Exit 3: no answer, or more than 4 MiB.
+    pub async fn manifest(&self, reference: &str) -> Result<Option<Raw>> {
+        let once = || self.get_manifest(reference);
+        self.again(&self.named(reference), Limits::moving(LARGEST), once)
+            .await
+    }
+
+    async fn get_manifest(&self, reference: &str) -> Result<Option<Raw>, Fault> {
+        let ask = self.ask(Method::GET, &manifest(reference), Action::Pull).await?;
+        let answer = self.client.send(&ask.accept(ACCEPT)).await?;
+        match answer.status().as_u16() {
+            200 => {}
+            404 => return Ok(None),
+            _ => return Err(self.refused(Doing::Read, answer).await),
+        }
+        let said = header(&answer, "docker-content-digest");
+        let media_type = media_type(&answer).unwrap_or_default();
+        let bytes = read_at_most(answer, LARGEST).await?;
+        let digest = format!("sha256:{}", hash::of(&bytes));
+        let wanted = match is_digest(reference) {
+            true => Some(reference),
+            false => said.as_deref(),
+        };
+        self.check(wanted.unwrap_or(&digest), &digest)?;
+        Ok(Some(Raw {
+            digest,
+            media_type,
+            bytes,
+        }))
+    }
+
+    /// Puts a manifest under a tag or its own digest. Answers whether the registry keeps the subject's referrers
+    /// itself (`OCI-Subject`).
+    ///
+    /// # Errors
+    /// Exit 1: the registry took it for another digest. Exit 2: no login, no right. Exit 3: no answer, or a blob that
+    /// it does not find however often it is asked.
+    pub async fn put_manifest(&self, reference: &str, media_type: &str, bytes: &[u8]) -> Result<bool> {
+        let once = async || {
+            let ask = self.ask(Method::PUT, &manifest(reference), Action::Push).await?;
+            let answer = self
+                .client
+                .send(&ask.body(Body::Bytes(bytes, media_type)))
+                .await?;
+            match answer.status().as_u16() {
+                200..=204 => {}
+                _ => return Err(self.refused(Doing::Write, answer).await),
+            }
+            if let Some(said) = header(&answer, "docker-content-digest") {
+                self.check(&format!("sha256:{}", hash::of(bytes)), &said)?;
+            }
+            Ok(header(&answer, "oci-subject").is_some())
+        };
+        self.again(&self.named(reference), Limits::moving(LARGEST), once)
+            .await
+    }
+
+    /// Every tag, all pages; none where the repository does not exist yet.
+    pub async fn tags(&self) -> Result<Vec<String>> {
+        let pages = self.pages("tags/list?n=1000", |bytes| {
+            let page: Tags = serde_json::from_slice(bytes)?;
+            Ok(page.tags.unwrap_or_default())
+        });
+        Ok(pages.await?.unwrap_or_default())
+    }
+
+    /// What is attached to a digest: by the referrers API, or by the index under the tag `sha256-<hex>` where the
+    /// registry (GHCR) has none.
+    ///
+    /// # Errors
+    /// As of [`Repository::manifest`]; exit 3 where something else than an index lies under the tag.
+    pub async fn referrers(&self, digest: &str) -> Result<Vec<Descriptor>> {
+        let path = format!("referrers/{digest}");
+        let pages = self.pages(&path, |bytes| {
+            let index: Index = serde_json::from_slice(bytes)?;
+            Ok(index.manifests)
+        });
+        if let Some(listed) = pages.await? {
+            return Ok(listed);
+        }
+        let tag = referrers_tag(digest);
+        let Some(raw) = self.manifest(&tag).await? else {
+            return Ok(Vec::new());
+        };
+        let index = serde_json::from_slice::<Index>(&raw.bytes).ok();
+        let index = index.filter(|index| index.media_type.as_deref().unwrap_or(&raw.media_type) == INDEX);
+        let index = index.ok_or_else(|| {
+            Failure::undecided(
+                format!("{}: is no index of what is attached", self.named(&tag)),
+                "somebody keeps something else under that tag: look at it, and move it away",
+            )
+        })?;
+        Ok(index.manifests)
+    }
+
+    /// A list over all its pages (`Link: <...>; rel="next"`); `None` where there is none of that kind.
+    async fn pages<T>(&self, path: &str, read: impl Fn(&[u8]) -> Result<Vec<T>>) -> Result<Option<Vec<T>>> {
+        let what = format!("{}: {path}", self.shown());
+        let mut next = Some(self.again(&what, Limits::moving(0), || self.url(path)).await?);
+        let (mut all, mut asked) = (Vec::new(), BTreeSet::new());
+        while let Some(url) = next.take() {
+            let once = async || {
+                let ask = Ask::new(Method::GET, url.clone(), Scopes::new(&self.name, Action::Pull));
+                let answer = self.client.send(&ask).await?;
+                match answer.status().as_u16() {
+                    200 => {}
+                    // The referrers API is missing in more than one way.
+                    400 | 404 | 405 => return Ok(None),
+                    _ => return Err(self.refused(Doing::Read, answer).await),
+                }
+                let link = header(&answer, LINK.as_str()).and_then(|link| next_of(&link));
+                let link = link.map(|link| self.client.follow(&url, &link)).transpose()?;
+                Ok(Some((read_at_most(answer, LARGEST).await?, link)))
+            };
+            let Some((bytes, link)) = self.again(&what, Limits::moving(LARGEST), once).await? else {
+                return Ok(None);
+            };
+            all.extend(read(&bytes).map_err(|error| self.no_list(path, &error.to_string()))?);
+            if asked.len() >= PAGES || !asked.insert(url.to_string()) {
+                return Err(self.no_list(path, "its pages do not end").into());
+            }
+            next = link;
+        }
+        Ok(Some(all))
+    }
+
+    fn no_list(&self, path: &str, why: &str) -> Failure {
+        Failure::undecided(
+            format!("{}: {path}: no list that can be read: {why}", self.shown()),
+            "see whether a proxy answers in the registry's place",
+        )
+    }
+
+    /// Takes a tag away, never what it points to: a registry that knows no such thing keeps it.
+    pub async fn delete_tag(&self, tag: &str) -> Result<Deleted> {
+        if is_digest(tag) {
+            let what = format!("{}: would delete more than a tag", self.named(tag));
+            return Err(Failure::usage(what, "name a tag").into());
+        }
+        if self.resolve(tag).await?.is_none() {
+            return Ok(Deleted::Absent);
+        }
+        let once = async || {
+            let ask = self.ask(Method::DELETE, &manifest(tag), Action::Delete).await?;
+            let answer = self.client.send(&ask).await?;
+            match answer.status().as_u16() {
+                200..=204 => Ok(Deleted::Gone),
+                404 => Ok(Deleted::Absent),
+                // Registries that delete by digest alone say so in one of these ways.
+                400 | 405 | 501 => Ok(Deleted::Unsupported),
+                _ => Err(self.refused(Doing::Write, answer).await),
+            }
+        };
+        self.again(&self.named(tag), Limits::moving(0), once).await
+    }
+
+    /// `host/name:tag` or `host/name@digest`.
+    fn named(&self, reference: &str) -> String {
+        let mark = if is_digest(reference) { '@' } else { ':' };
+        format!("{}{mark}{reference}", self.shown())
+    }
+}
+
+/// What a HEAD tells.
+enum Head {
+    Missing,
+    Known(Descriptor),
+    /// That it is there, and not what.
+    Unsaid,
+}
+
+impl Raw {
+    /// Itself, as others name it.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            media_type: self.media_type.clone(),
+            digest: self.digest.clone(),
+            size: self.bytes.len() as u64,
+            artifact_type: None,
+            platform: None,
+            annotations: Default::default(),
+        }
+    }
+}
+
+fn manifest(reference: &str) -> String {
+    format!("manifests/{reference}")
+}
+
+fn is_digest(reference: &str) -> bool {
+    reference.starts_with("sha256:")
+}
+
+/// Without its parameters.
+fn media_type(answer: &Response) -> Option<String> {
+    let value = header(answer, CONTENT_TYPE.as_str())?;
+    let kind = value.split(';').next()?.trim();
+    (!kind.is_empty()).then(|| kind.to_owned())
+}
+
+/// The next page of a list (RFC 8288).
+fn next_of(link: &str) -> Option<String> {
+    let links = link.split(',').filter_map(|link| {
+        let (address, words) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let is_next = words
+            .split(';')
+            .any(|word| matches!(word.trim(), "rel=next" | "rel=\"next\""));
+        is_next.then(|| address.to_owned())
+    });
+    links.last()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_the_one_that_says_so() {
+        for (link, next) in [
+            (
+                "</v2/a/tags/list?n=3&last=c>; rel=\"next\"",
+                Some("/v2/a/tags/list?n=3&last=c"),
+            ),
+            ("<https://h/x>;rel=next", Some("https://h/x")),
+            (
+                "</first>; rel=\"first\", </second>; rel=\"next\"",
+                Some("/second"),
+            ),
+            ("</first>; rel=\"first\"", None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(next_of(link).as_deref(), next, "{link}");
+        }
+    }
+}
