@@ -1,7 +1,7 @@
 //! An image as an archive: an OCI layout in a tar, as the engine exports it. Read front to back, never unpacked to
 //! the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -82,16 +82,51 @@ pub fn configuration(archive: &Path, digest: &str) -> Result<Configuration> {
 
 /// What is stored under a digest, as JSON.
 fn read<T: DeserializeOwned>(archive: &Path, digest: &str) -> Result<T> {
+    serde_json::from_slice(&bytes(archive, digest)?).with_context(|| format!("{digest} cannot be understood"))
+}
+
+/// What is stored under a digest, as it is.
+///
+/// # Errors
+/// An archive that cannot be read, or that holds no such content.
+pub fn bytes(archive: &Path, digest: &str) -> Result<Vec<u8>> {
+    let (mut wanted, mut bytes) = (BTreeSet::from([digest.to_owned()]), Vec::new());
+    blobs(archive, &mut wanted, |_, content| {
+        content.read_to_end(&mut bytes)?;
+        Ok(())
+    })?;
+    match wanted.is_empty() {
+        true => Ok(bytes),
+        false => {
+            bail!("the archive holds no {digest}: not an OCI layout (is the containerd image store on?)")
+        }
+    }
+}
+
+/// Hands what is stored under each of the digests to `visit`, in the order in which the archive holds it; what it does
+/// not hold stays in `wanted`.
+///
+/// # Errors
+/// An archive that cannot be read, and whatever `visit` refuses.
+pub fn blobs(
+    archive: &Path,
+    wanted: &mut BTreeSet<String>,
+    mut visit: impl FnMut(&str, &mut dyn Read) -> Result<()>,
+) -> Result<()> {
     let mut tar = open(archive)?;
     for entry in tar.entries().context("the archive cannot be read")? {
         let mut entry = entry.context("the archive is cut off")?;
-        if entry.path()?.to_string_lossy() == blob(digest) {
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes)?;
-            return serde_json::from_slice(&bytes).with_context(|| format!("{digest} cannot be understood"));
+        let path = entry.path()?.to_string_lossy().into_owned();
+        let found = wanted.iter().find(|digest| blob(digest) == path).cloned();
+        if let Some(digest) = found {
+            visit(&digest, &mut entry)?;
+            wanted.remove(&digest);
+        }
+        if wanted.is_empty() {
+            break;
         }
     }
-    bail!("the archive holds no {digest}: not an OCI layout (is the containerd image store on?)")
+    Ok(())
 }
 
 /// Hands the plain tar of each layer to `visit`, in the order in which the archive holds them.

@@ -48,6 +48,9 @@ pub struct Bases {
     pub reason: String,
     /// For builds: what a Dockerfile names in `FROM` -> what takes its place. Empty upstream.
     pub contexts: BTreeMap<String, String>,
+    /// What the Dockerfiles name in `FROM`, whatever takes its place.
+    #[serde(skip)]
+    pub pinned: Vec<String>,
     /// For running: role (`postgres`, `redis`, `proxy`, `registry`) -> image reference.
     pub images: BTreeMap<String, String>,
 }
@@ -62,6 +65,7 @@ impl Bases {
             origin: Origin::Upstream,
             reason,
             contexts: BTreeMap::new(),
+            pinned: build_pins(pins),
             images,
         }
     }
@@ -80,6 +84,7 @@ impl Bases {
             origin: Origin::Local,
             reason,
             contexts,
+            pinned: build_pins(pins),
             images,
         }
     }

@@ -13,7 +13,8 @@ use crate::exit::Failure;
 use crate::fingerprint::{self, Inputs};
 use crate::hash;
 use crate::plan::{ImagePlan, Plan};
-use crate::process;
+use crate::process::{self, Call};
+use crate::proof::Made;
 use crate::standing;
 use crate::tool::bake;
 use crate::tool::baking::Baking;
@@ -33,6 +34,8 @@ pub struct Built {
     pub env: Vec<String>,
     /// Whether this run built it.
     pub origin: Origin,
+    /// How it came about, where that was recorded.
+    pub made: Option<Made>,
     /// Where [`export`] puts the image as an archive, deleted at the end of the run.
     archive: PathBuf,
 }
@@ -48,6 +51,7 @@ impl Built {
             user: facts.user,
             env: facts.env,
             origin,
+            made: None,
             archive: context.run_dir.join("images").join(format!("{name}.tar")),
             plan: plan.clone(),
         }
@@ -119,7 +123,7 @@ pub async fn build(
 
 async fn bake(context: &Context, engine: &Engine, plan: &Plan, images: &[ImagePlan]) -> Result<BuildResult> {
     let board = &context.board;
-    let begun = Instant::now();
+    let (begun, started_at) = (Instant::now(), jiff::Timestamp::now());
     let (definition, metadata) = (
         context.run_dir.join("bake.json"),
         context.run_dir.join("bake-metadata.json"),
@@ -145,10 +149,16 @@ async fn bake(context: &Context, engine: &Engine, plan: &Plan, images: &[ImagePl
     if !output.success() {
         return Ok(failed(images, &output, begun).await);
     }
+    let made = Made {
+        run_id: context.run_id.clone(),
+        started_at,
+        finished_at: jiff::Timestamp::now(),
+        with: builders(context, engine).await,
+    };
     let digests = bake::parse_digests(&std::fs::read_to_string(&metadata).unwrap_or_default());
     let mut result = BuildResult::default();
     for image in images {
-        let record = match built(context, engine, plan, image, &digests).await {
+        let record = match built(context, engine, plan, image, &digests, &made).await {
             Ok(built) => {
                 let record = passed(&built);
                 result.images.push(built);
@@ -193,6 +203,14 @@ pub async fn existing(context: &Context, engine: &Engine, plan: &Plan) -> Result
     .into())
 }
 
+/// What builds, as the programs call themselves.
+async fn builders(context: &Context, engine: &Engine) -> Vec<String> {
+    let buildx = process::run(context, &Call::new(["docker", "buildx", "version"])).await;
+    let buildx = buildx.ok().filter(process::Output::success);
+    let words = buildx.and_then(|said| said.stdout.lines().next().map(str::to_owned));
+    words.into_iter().chain([engine.words()]).collect()
+}
+
 fn run_reference(context: &Context, image: &ImagePlan) -> String {
     format!("{}:{}", image.service.image, run_tag(&context.run_id))
 }
@@ -205,6 +223,7 @@ async fn built(
     plan: &Plan,
     image: &ImagePlan,
     digests: &BTreeMap<String, String>,
+    made: &Made,
 ) -> Result<Built> {
     let reference = run_reference(context, image);
     let facts = engine
@@ -231,7 +250,8 @@ async fn built(
     if let Some(change) = fingerprint::differences(&image.inputs, &now).first() {
         anyhow::bail!("{change} while the image was being built");
     }
-    let built = Built::new(context, image, facts, Origin::Fresh);
+    let mut built = Built::new(context, image, facts, Origin::Fresh);
+    built.made = Some(made.clone());
     standing::remember(context, engine, &plan.bases, &built).await?;
     Ok(built)
 }

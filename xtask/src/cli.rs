@@ -57,7 +57,7 @@ pub struct Look {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// The main job: build every image, run every gate, write the report
-    Ci(RunOptions),
+    Ci(CiOptions),
     /// Run the tests of the services and of the pipeline, on real stores
     Test(TestOptions),
     /// Provision what is missing: engine, plugins, scanner, base images
@@ -108,14 +108,14 @@ impl Command {
     /// What standard output is for; commands that judge nothing print for a person.
     pub fn format(&self) -> Format {
         match self {
-            Command::Ci(run)
-            | Command::Setup(run)
+            Command::Setup(run)
             | Command::Plan(run)
             | Command::Build(run)
             | Command::Lint(run)
             | Command::Scan(run)
             | Command::Boot(run)
             | Command::Network(run) => run.format,
+            Command::Ci(options) => options.run.format,
             Command::Test(options) => options.run.format,
             Command::Why(options) => options.run.format,
             Command::Budget(options) => options.run.format,
@@ -223,6 +223,10 @@ pub struct RunOptions {
     #[arg(skip)]
     pub look: Look,
 
+    /// Set by `ci --export`.
+    #[arg(skip)]
+    pub export: Option<PathBuf>,
+
     /// Set by `budget --accept`.
     #[arg(skip)]
     pub accept: bool,
@@ -234,6 +238,16 @@ pub struct RunOptions {
     /// Set by `faults --fault`.
     #[arg(skip)]
     pub faults: Vec<FaultKind>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CiOptions {
+    #[command(flatten)]
+    pub run: RunOptions,
+
+    /// Put the images and their proof there, for another job: an OCI layout, as `release --images` takes it
+    #[arg(long, value_name = "DIR", conflicts_with = "services")]
+    pub export: Option<PathBuf>,
 }
 
 /// What can befall a store, in the order in which it does.

@@ -20,7 +20,13 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
     let context = |options: RunOptions| context(options, look);
     let answering = |options: RunOptions| context(options).map(Context::answering);
     match command {
-        Command::Ci(options) => run("ci", options, &Gate::ALL).await,
+        Command::Ci(options) => {
+            let run_options = RunOptions {
+                export: options.export,
+                ..options.run
+            };
+            run("ci", run_options, &Gate::ALL).await
+        }
         Command::Build(options) => run("build", options, &[Gate::Build]).await,
         Command::Lint(options) => run("lint", options, &[Gate::Lint]).await,
         Command::Scan(options) => run("scan", options, &[Gate::Scan]).await,
@@ -62,7 +68,11 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
                 setup: options.setup,
                 ..RunOptions::default()
             };
-            release::run(&context(run_options)?, &options).await
+            let context = match options.dry_run {
+                true => answering(run_options)?,
+                false => context(run_options)?,
+            };
+            release::run(&context, &options).await
         }
         Command::Verify(options) => {
             let run_options = RunOptions {

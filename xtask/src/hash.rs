@@ -33,7 +33,8 @@ pub fn of_file(path: &Path) -> std::io::Result<String> {
     }
 }
 
-fn hex(hasher: Sha256) -> String {
+/// Of what a hasher was given.
+pub fn hex(hasher: Sha256) -> String {
     hasher
         .finalize()
         .iter()

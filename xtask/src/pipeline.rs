@@ -14,13 +14,14 @@ use crate::context::Context;
 use crate::engine::{Engine, Lease};
 use crate::event::Event;
 use crate::evidence::{self, Subject};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::gate::boot::cis::{self, Benchmark};
 use crate::gate::budget::baseline::Baseline;
 use crate::gate::{self, boot, budget, faults, lint, network, scan};
 use crate::history;
 use crate::plan::Plan;
 use crate::planning;
+use crate::proof::{self, Proven};
 use crate::report::{self, Report};
 use crate::setup;
 use crate::standing;
@@ -40,7 +41,13 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     let board = &context.board;
     context.begin(command);
     let mut said = Said::default();
-    let ended = steps(context, gates, &mut said).await;
+    let mut ended = steps(context, gates, &mut said).await;
+    said.records
+        .iter_mut()
+        .for_each(|record| context.witness.clean(record));
+    if ended.is_ok() {
+        ended = said.keep(context).await;
+    }
     if let Err(error) = &ended {
         board.tell(Event::error(error));
     }
@@ -51,9 +58,6 @@ pub async fn run(context: &Context, command: &str, gates: &[Gate]) -> Result<Exi
     }
     let interrupted = context.interrupted();
     exit = interrupted.map_or(exit, |signal| exit.worst(signal));
-    said.records
-        .iter_mut()
-        .for_each(|record| context.witness.clean(record));
     let mut report = Report::new(context, command, said.plan.as_ref(), said.records, exit);
     report.error = ended
         .as_ref()
@@ -108,6 +112,18 @@ struct Said {
     machine: String,
     /// What a reader should know of how the plan came about.
     notes: Vec<String>,
+    /// What it has in its hands at its end, for a proof.
+    proven: Option<Proven>,
+}
+
+impl Said {
+    /// Writes the proof of what was said, and exports the images where that was asked for.
+    async fn keep(&self, context: &Context) -> Result<()> {
+        match (&self.proven, &self.plan) {
+            (Some(proven), Some(plan)) => proven.keep(context, plan, &self.records, &self.environment).await,
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The verdicts of a run that nobody watches, and what ended it early where something did.
@@ -132,9 +148,13 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
         faults::refuse_unknown(context, plan)?;
     }
     story::form::refuse_malformed(&context.root, &catalogue, gates)?;
+    if let Some(folder) = &context.options.export {
+        proof::refuse(folder)?;
+    }
     drop(planning);
     // What must be there: provisioned with --setup; otherwise an engine at least, to ask what stands already.
     let engine = engine(context, plan).await?;
+    refuse_another_platform(plan, &engine)?;
     said.environment = facts(context, &engine, &settings);
     said.machine = history::machine(&engine);
     let names: Vec<String> = catalogue
@@ -158,6 +178,7 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
     } else {
         run.looks(&settings, standing, &mut said.records).await
     };
+    let ended = ended.map(|proven| said.proven = Some(proven));
     if context.options.accept && ended.is_ok() {
         accept(context, plan, &policies.baseline, &said.records)?;
     }
@@ -166,6 +187,18 @@ async fn steps(context: &Context, gates: &[Gate], said: &mut Said) -> Result<()>
         said.notes.push(word);
     }
     ended
+}
+
+/// The plan is made before set-up starts an engine.
+fn refuse_another_platform(plan: &Plan, engine: &Engine) -> Result<()> {
+    if plan.platform == engine.platform {
+        return Ok(());
+    }
+    let what = format!(
+        "planned for {}, the engine runs {}",
+        plan.platform, engine.platform
+    );
+    Err(Failure::undecided(what, "the engine was started or changed meanwhile: run again").into())
 }
 
 /// Everything that the run needs is there, or the run does not begin.
@@ -329,7 +362,7 @@ impl<'a> Run<'a> {
         settings: &scan::Settings,
         standing: Vec<Built>,
         records: &mut Vec<Record>,
-    ) -> Result<()> {
+    ) -> Result<Proven> {
         // Listed all at once where --setup has not seen to it.
         if !self.context.options.setup {
             preflight(self.context, self.plan).await?;
@@ -372,7 +405,7 @@ impl<'a> Run<'a> {
         Ok(held)
     }
 
-    async fn gates(&self, standing: Vec<Built>, records: &mut Vec<Record>) -> Result<()> {
+    async fn gates(&self, standing: Vec<Built>, records: &mut Vec<Record>) -> Result<Proven> {
         // lint needs no image: its verdicts come while nothing is built yet.
         if self.wants(Gate::Lint) {
             records.extend(self.lint().await);
@@ -425,7 +458,12 @@ impl<'a> Run<'a> {
             records.extend(self.faults(&images, records).await);
         }
         self.unjudged(records);
-        Ok(())
+        let bills = self.scanner.as_ref().map(scan::Scanner::bills);
+        Ok(Proven {
+            engine: self.engine.clone(),
+            images,
+            bills: bills.unwrap_or_default(),
+        })
     }
 
     fn lint_subject(&self, service: &Service) -> Subject {
@@ -552,9 +590,15 @@ impl<'a> Run<'a> {
                 records
             }
         };
-        records
-            .iter()
-            .for_each(|record| self.context.board.judged(record));
+        let mut records = records;
+        for record in &mut records {
+            let own = images
+                .iter()
+                .find(|image| image.plan.service.name == record.service);
+            // The subject of each names all digests of the stack.
+            record.digest = own.map(|image| image.digest.clone());
+            self.context.board.judged(record);
+        }
         records
     }
 

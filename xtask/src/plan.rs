@@ -61,6 +61,8 @@ pub struct Plan {
     pub bases: Bases,
     /// The machine's own certificates, handed to the build as a secret.
     pub ca_bundle: Option<PathBuf>,
+    /// Of every image, e.g. `linux/amd64`: the engine's own, where the gates can start them.
+    pub platform: String,
     pub limits: Limits,
     /// Every manifest that the plan rests on -> the hash of its content.
     #[serde(skip)]
@@ -86,6 +88,7 @@ pub fn work_out(
     inputs: &BTreeMap<String, Inputs>,
     bases: Bases,
     ca_bundle: Option<PathBuf>,
+    platform: &str,
     gates: &[Gate],
 ) -> Plan {
     let chosen: BTreeSet<&str> = selected.iter().map(|service| service.name.as_str()).collect();
@@ -102,7 +105,13 @@ pub fn work_out(
     let images = images.map(|service| {
         let revision = revisions.get(&service.name).cloned().unwrap_or(Revision::UNKNOWN);
         let inputs = inputs.get(&service.name).cloned().unwrap_or_default();
-        image_plan(service, revision, inputs, !chosen.contains(service.name.as_str()))
+        image_plan(
+            service,
+            revision,
+            inputs,
+            platform,
+            !chosen.contains(service.name.as_str()),
+        )
     });
     let left_out = catalogue.services.iter().map(|service| service.name.clone());
     Plan {
@@ -110,6 +119,7 @@ pub fn work_out(
         gates: gates.to_vec(),
         bases,
         ca_bundle,
+        platform: platform.to_owned(),
         limits: Limits::default(),
         manifests: catalogue.manifests.clone(),
         left_out: left_out.filter(|name| !chosen.contains(name.as_str())).collect(),
@@ -117,7 +127,13 @@ pub fn work_out(
     }
 }
 
-fn image_plan(service: &Service, revision: Revision, mut inputs: Inputs, support: bool) -> ImagePlan {
+fn image_plan(
+    service: &Service,
+    revision: Revision,
+    mut inputs: Inputs,
+    platform: &str,
+    support: bool,
+) -> ImagePlan {
     let args = [
         ("IMAGE_VERSION", service.version.clone()),
         ("IMAGE_REVISION", revision.shown()),
@@ -129,6 +145,10 @@ fn image_plan(service: &Service, revision: Revision, mut inputs: Inputs, support
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
     inputs.arguments = args.clone();
+    // The builder sets it by itself; an image for another platform is another image.
+    inputs
+        .arguments
+        .insert("TARGETPLATFORM".to_owned(), platform.to_owned());
     ImagePlan {
         service: service.clone(),
         revision,
@@ -172,6 +192,7 @@ pub fn describe(plan: &Plan, notes: &[String], forecast: &[(String, Vec<(Gate, b
     for (from, to) in &plan.bases.contexts {
         let _ = writeln!(text, "  {from}\n    -> {to}");
     }
+    let _ = writeln!(text, "platform: {}", plan.platform);
     for note in notes {
         let _ = writeln!(text, "{note}");
     }

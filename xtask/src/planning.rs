@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::bases;
 use crate::catalogue::{self, Catalogue};
 use crate::context::Context;
+use crate::engine::{self, Engine};
 use crate::exit::Failure;
 use crate::fingerprint::{self, Checkout, Inputs};
 use crate::hash;
@@ -119,9 +120,10 @@ pub async fn work_out(
     let catalogue = &catalogue;
     let selected = catalogue.select(&context.options.services)?;
     let checkout = Checkout::read(&context.root)?;
-    let (revisions, bases) = tokio::join!(
+    let (revisions, bases, platform) = tokio::join!(
         revision::revisions(context, catalogue, &checkout),
-        bases::resolve(context, context.options.bases)
+        bases::resolve(context, context.options.bases),
+        platform()
     );
     let (revisions, bases) = (revisions, bases?);
     let mut inputs = BTreeMap::new();
@@ -136,9 +138,18 @@ pub async fn work_out(
         &inputs,
         bases,
         setup::ca_bundle(),
+        &platform,
         gates,
     );
     plan.limits = context.limits;
     plan.head = revisions.head;
     Ok((plan, revisions.words))
+}
+
+/// The platform that images are built for: the engine's own. Before there is one, set-up will start it here.
+async fn platform() -> String {
+    match Engine::connect().await {
+        Ok(engine) => engine.platform,
+        Err(_) => engine::platform("linux", std::env::consts::ARCH),
+    }
 }

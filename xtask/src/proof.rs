@@ -1,14 +1,30 @@
 //! The proof of a run: which images it proved, how, and by which verdicts. A `ci` run over all services writes one;
 //! `release` takes nothing else. [`Verified`] can be made from a proof alone, and only where every gate passed.
 
+mod finding;
+mod making;
+#[cfg(test)]
+pub mod testing;
+mod travelling;
+mod verified;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::attest::Job;
-use crate::exit::Failure;
-use crate::release::settings::Ages;
-use crate::verdict::{Gate, Record};
+use crate::verdict::{Origin, Record};
+
+pub use finding::{from_folder, latest};
+pub use making::{Made, Proven};
+pub use travelling::{images_from_engine, refuse};
+pub use verified::Verified;
+
+/// Of [`Proof::version`].
+const VERSION: u32 = 1;
+
+/// In a run's folder, and beside exported images.
+const FILE: &str = "proof.json";
 
 /// What a whole run came to. One file, `proof.json`, in the run's folder and beside exported images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,13 +33,13 @@ pub struct Proof {
     pub version: u32,
     pub run_id: String,
     pub started_at: jiff::Timestamp,
-    /// The commit that was checked out, in full.
+    /// The commit that was checked out, in full; `unknown` where git knows none.
     pub commit: String,
     /// Whether anything in the checkout differed from that commit.
     pub dirty: bool,
     /// Of every image here, e.g. `linux/amd64`.
     pub platform: String,
-    /// What the run was made with: engine, Trivy, buildx, database (words for a reader).
+    /// What the run was made with: engine, Trivy, database (words for a reader).
     pub environment: Vec<String>,
     /// `local` or `upstream`, and each base image: as the Dockerfile names it -> as it was taken.
     pub bases_origin: String,
@@ -59,6 +75,9 @@ pub struct ProvenImage {
     pub build_started_at: Option<jiff::Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_finished_at: Option<jiff::Timestamp>,
+    /// What it was built with, as the programs call themselves: buildx, engine.
+    #[serde(default)]
+    pub built_with: Vec<String>,
     /// Every gate's verdict. A reused one says from which run, and how old it was at `started_at`.
     pub records: Vec<Record>,
     /// The CycloneDX bill of what is in it (JSON), made when it was scanned; `None` where no scanner looked.
@@ -66,26 +85,21 @@ pub struct ProvenImage {
     pub sbom: Option<serde_json::Value>,
 }
 
-/// Images of which every gate passed, decided and young enough: the only thing that can be pushed.
-#[derive(Debug, Clone)]
-pub struct Verified {
-    proof: Proof,
-}
-
-impl Verified {
-    /// # Errors
-    /// Everything that is wrong, at once: a gate that is missing, violated, undecided (whatever a policy tolerates in
-    /// a plain run), too old, or about another digest.
-    pub fn of(proof: Proof, gates: &[Gate], ages: &Ages, now: jiff::Timestamp) -> Result<Self, Vec<Failure>> {
-        let _ = (proof, gates, ages, now);
-        Err(vec![Failure::undecided("not there yet", "wait")])
+impl Proof {
+    /// When a verdict was found: by this run, or by the one that it was reused from.
+    pub fn found_at(&self, record: &Record) -> jiff::Timestamp {
+        let age_s = match record.origin {
+            Origin::Fresh => 0,
+            Origin::Reused { age_s, .. } => i64::try_from(age_s).unwrap_or(i64::MAX),
+        };
+        let age = jiff::SignedDuration::from_secs(age_s);
+        self.started_at
+            .checked_sub(age)
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 
-    pub fn proof(&self) -> &Proof {
-        &self.proof
-    }
-
-    pub fn images(&self) -> &[ProvenImage] {
-        &self.proof.images
+    /// The image of a service.
+    pub fn image(&self, service: &str) -> Option<&ProvenImage> {
+        self.images.iter().find(|image| image.service == service)
     }
 }

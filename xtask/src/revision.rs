@@ -53,9 +53,15 @@ async fn ask(context: &Context, catalogue: &Catalogue, checkout: &Checkout) -> R
     let paths: BTreeSet<PathBuf> = catalogue.services.iter().flat_map(paths).collect();
     let status = git::status(&context.root, &paths.into_iter().collect::<Vec<_>>());
     let head = git::head(&context.root);
-    let (head, status) = tokio::join!(answer(context, &head), answer(context, &status));
+    let unclean = git::unclean(&context.root);
+    let (head, status, unclean) = tokio::join!(
+        answer(context, &head),
+        answer(context, &status),
+        answer(context, &unclean)
+    );
     let (head, status) = (head?, status?);
-    let head = git::parse_head(&head).context("there is no commit yet")?;
+    let mut head = git::parse_head(&head).context("there is no commit yet")?;
+    head.dirty = !unclean?.is_empty();
     let mut words = Vec::new();
     if head.shallow {
         let word = "this clone is shallow: an image whose inputs are older than its history gets another revision \

@@ -16,6 +16,7 @@ use crate::engine::{Engine, ImageFacts};
 use crate::fingerprint::Inputs;
 use crate::plan::{ImagePlan, Plan};
 use crate::process::{self, Call};
+use crate::proof::Made;
 use crate::tool::imagetools;
 use crate::verdict::Origin;
 
@@ -39,6 +40,8 @@ struct Proof {
     digest: String,
     /// The local base images that it stood on, name -> id: a tag may be made again with other content.
     bases: BTreeMap<String, String>,
+    /// How it came about.
+    made: Option<Made>,
 }
 
 /// Where a service was built last, for `why`.
@@ -148,7 +151,9 @@ async fn look(
         return Ok((None, word));
     };
     engine.tag(&facts.id, name, "latest").await?;
-    Ok((Some(Built::new(context, image, facts, origin(proof))), word))
+    let mut built = Built::new(context, image, facts, origin(proof));
+    built.made = proof.value.made.clone();
+    Ok((Some(built), word))
 }
 
 /// Takes an image from a registry by the digest that we recorded. The error is a word for the reader: nothing
@@ -213,6 +218,7 @@ pub async fn remember(context: &Context, engine: &Engine, bases: &Bases, built: 
     let proof = Proof {
         digest: built.digest.clone(),
         bases: engine.ids(bases.build_images()).await?,
+        made: built.made.clone(),
     };
     context.cache.put("image", &claim, &proof);
     let root = context.root.display().to_string();

@@ -52,6 +52,8 @@ pub struct Engine {
     machine: String,
     /// What it runs on: number of processors, architecture, memory in GB.
     pub hardware: String,
+    /// What it runs without emulation, as images say it, e.g. `linux/amd64`.
+    pub platform: String,
     /// Its protections, e.g. `name=seccomp,profile=builtin`.
     pub security: Vec<String>,
 }
@@ -102,6 +104,7 @@ impl Engine {
             info.default_runtime.unwrap_or_default(),
             security,
         );
+        let architecture = info.architecture.clone().unwrap_or_default();
         let hardware = format!(
             "{} {} {}",
             info.ncpu.unwrap_or_default(),
@@ -113,6 +116,7 @@ impl Engine {
             id,
             machine,
             hardware,
+            platform: platform(&info.os_type.unwrap_or_default(), &architecture),
             security,
             version: info.server_version.unwrap_or_default(),
             containerd_store,
@@ -155,6 +159,16 @@ impl Engine {
         };
         format!("engine {} ({store} image store)", self.version)
     }
+}
+
+/// A platform as images say it, from the words of a kernel: `linux`, `x86_64` -> `linux/amd64`.
+pub fn platform(os: &str, architecture: &str) -> String {
+    let architecture = match architecture {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{os}/{architecture}")
 }
 
 fn no_engine(error: &Error) -> anyhow::Error {

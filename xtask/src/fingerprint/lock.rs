@@ -288,6 +288,8 @@ source = "git+https://x"
             text.replace("[\"a\"]", "[\"a\", \"b\"]"),
             text.replace("sqlx = \"1\"", "sqlx = \"2\""),
             text.replace("debug = 1", "debug = 2"),
+            // What a release is called reaches no binary.
+            format!("{text}[workspace.metadata.release]\nversion = \"1.4.2\"\n"),
             text.replace(
                 "opt-level = 2\nstrip = true",
                 "strip = true # shorter\nopt-level = 2",

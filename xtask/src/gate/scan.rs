@@ -1,6 +1,7 @@
 //! The scan gate: Trivy on an image's archive. Crates seen must equal the crates that the binary is made of,
 //! or "no findings" would mean "nothing was looked at". Vulnerabilities need a database and its age.
 
+mod bill;
 pub mod configuration;
 mod crates;
 mod database;
@@ -23,10 +24,12 @@ mod vex;
 mod vulnerabilities;
 pub mod yanked;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::build::Built;
 use crate::catalogue::Catalogue;
@@ -54,6 +57,8 @@ pub struct Scanner {
     exceptions: Arc<Exceptions>,
     dependencies: Arc<Dependencies>,
     vex: Arc<Vex>,
+    /// Digest -> the bill of materials, of every image that was judged.
+    bills: Mutex<BTreeMap<String, Value>>,
 }
 
 /// The policy of the checkout, and the database that was named: read before anything is built, so that a fault
@@ -121,7 +126,18 @@ impl Scanner {
             exceptions: settings.exceptions.clone(),
             dependencies: settings.dependencies.clone(),
             vex: settings.vex.clone(),
+            bills: Mutex::default(),
         })
+    }
+
+    /// Digest -> the bill of materials (CycloneDX), of every image that was judged so far.
+    pub fn bills(&self) -> BTreeMap<String, Value> {
+        self.bills.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn bill(&self, image: &Built, bill: Value) {
+        let mut bills = self.bills.lock().unwrap_or_else(PoisonError::into_inner);
+        bills.insert(image.digest.clone(), bill);
     }
 
     /// What a scan's findings are true of. Policy and age are not among it: they are applied anew in every run.
@@ -153,13 +169,17 @@ impl Scanner {
     /// Whether an earlier run's findings about this image can be judged without another scan.
     pub fn knows(&self, context: &Context, image: &Built) -> bool {
         evidence::find::<Seen>(context, &self.subject(context, image)).is_some()
+            && bill::kept(context, image, &self.trivy).is_some()
     }
 }
 
 /// Judges one image: by the findings of an earlier scan where nothing that they depend on has changed.
 pub async fn check(context: &Context, engine: &Engine, scanner: &Scanner, image: &Built) -> Result<Record> {
     let subject = scanner.subject(context, image);
-    if let Some(kept) = evidence::find::<Seen>(context, &subject) {
+    let known = evidence::find::<Seen>(context, &subject);
+    // Without its bill of materials a scan is not whole.
+    if let Some((kept, bill)) = known.zip(bill::kept(context, image, &scanner.trivy)) {
+        scanner.bill(image, bill);
         let origin = Origin::Reused {
             run_id: kept.run_id.clone(),
             age_s: kept.age_s(),
@@ -168,7 +188,8 @@ pub async fn check(context: &Context, engine: &Engine, scanner: &Scanner, image:
             .await
             .by_evidence_of(origin));
     }
-    let seen = look(context, engine, scanner, image).await?;
+    let (seen, bill) = look(context, engine, scanner, image).await?;
+    scanner.bill(image, bill);
     let service = &image.plan.service;
     // A scan that did not see the binary's crates has looked at nothing: the next run looks again.
     if crates::judge(&seen.crates, &service.crates, &service.build_crates).outcome == Outcome::Passed {

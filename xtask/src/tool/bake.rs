@@ -23,7 +23,7 @@ fn target(root: &Path, plan: &Plan, image: &ImagePlan, tag: &str) -> Value {
         "context": root,
         "dockerfile": image.service.dockerfile(),
         "target": "prod",
-        "platforms": ["linux/amd64"],
+        "platforms": [plan.platform],
         "args": image.args,
         "tags": [format!("{}:{tag}", image.service.image)],
         "output": ["type=docker"],

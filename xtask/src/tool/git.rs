@@ -79,6 +79,8 @@ pub struct Head {
     pub shallow: bool,
     /// Where in the repository the root lies: empty, or a path with a slash at its end.
     pub prefix: String,
+    /// Anything at all differs from the commit, or lies beside it without being ignored.
+    pub dirty: bool,
 }
 
 /// Prints whether the clone is shallow, where the root lies in it, the commit that is checked out and its branch.
@@ -110,7 +112,13 @@ pub fn parse_head(stdout: &str) -> Option<Head> {
         branch,
         shallow,
         prefix,
+        dirty: true,
     })
+}
+
+/// Prints whatever differs from the commit; nothing of what git ignores.
+pub fn unclean(root: &Path) -> Call {
+    git(root, &["status", "--porcelain", "-z", "--no-renames"])
 }
 
 /// Prints what differs from the commit, with files that git ignores, NUL after each.
@@ -236,6 +244,24 @@ pub fn default_branches(root: &Path) -> Call {
 pub fn default_branch(stdout: &str) -> Option<&'static str> {
     let there = |name: &&str| stdout.lines().any(|line| line == *name);
     DEFAULT_BRANCHES.into_iter().find(|name| there(name))
+}
+
+/// Prints the address of the remote `origin`.
+pub fn remote(root: &Path) -> Call {
+    git(root, &["remote", "get-url", "origin"])
+}
+
+/// Lists the tags of the commit that is checked out.
+pub fn tags_of_head(root: &Path) -> Call {
+    git(root, &["tag", "--list", "--points-at", "HEAD"])
+}
+
+/// Prints what differs from the commit, with files that git does not know, a line each.
+pub fn changes(root: &Path) -> Call {
+    git(
+        root,
+        &["status", "--porcelain", "--no-renames", "--untracked-files=all"],
+    )
 }
 
 /// Prints the commit where the branch was left.

@@ -49,6 +49,14 @@ pub fn bill(program: &Path, archive: &Path, cache_dir: &Path, output: &Path) -> 
     alone(argv, output)
 }
 
+/// The same bill out of a JSON report of [`scan`], without another look.
+pub fn convert(program: &Path, report: &Path, output: &Path) -> Call {
+    let mut argv: Vec<OsString> = vec![program.into()];
+    argv.extend(["convert", "--quiet", "--format", "cyclonedx", "--output"].map(OsString::from));
+    argv.extend([output.into(), report.into()]);
+    alone(argv, output)
+}
+
 /// Fetches the vulnerability database into a cache folder, from its makers or from a repository that mirrors it.
 pub fn fetch_database(program: &Path, cache_dir: &Path, repository: Option<&str>) -> Call {
     let mut argv: Vec<OsString> = vec![program.into()];
@@ -168,6 +176,7 @@ mod tests {
         for call in [
             scan(path, path, path, path, Scanners::All),
             bill(path, path, path, path),
+            convert(path, path, path),
             fetch_database(path, path, None),
         ] {
             for name in ["TRIVY_DISABLE_TELEMETRY", "TRIVY_SKIP_VERSION_CHECK"] {

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::database::Database;
 use super::files::{self, OddFile};
-use super::{Scanner, layers::Layers};
+use super::{Scanner, bill, layers::Layers};
 use crate::build::Built;
 use crate::context::Context;
 use crate::engine::Engine;
@@ -28,8 +29,14 @@ pub struct Seen {
     pub layers: Layers,
 }
 
-/// Runs Trivy. Crates come from the report where there is a database; without one, from a bill of materials.
-pub async fn look(context: &Context, engine: &Engine, scanner: &Scanner, image: &Built) -> Result<Seen> {
+/// Runs Trivy; gives what it found, and the bill of materials. The bill is another form of the report where there is a
+/// database; without one it is a look of its own, and the crates come from it.
+pub async fn look(
+    context: &Context,
+    engine: &Engine,
+    scanner: &Scanner,
+    image: &Built,
+) -> Result<(Seen, Value)> {
     let archive = image.export(engine).await?;
     let name = step(Gate::Scan, &image.plan.service.name);
     let output = context.run_dir.join("scan").join(format!("{name}.json"));
@@ -49,15 +56,20 @@ pub async fn look(context: &Context, engine: &Engine, scanner: &Scanner, image: 
     let layers = Layers::read(&text, &dockerfile.unwrap_or_default())
         .map_err(|error| unreadable(&name, &error.to_string()))?;
     let mut crates: BTreeSet<String> = report.crates().collect();
+    let bill = context.run_dir.join("scan").join(format!("{name}.cdx.json"));
+    let call = match scanner.database {
+        Some(_) => trivy::convert(&scanner.trivy, &output, &bill),
+        None => trivy::bill(&scanner.trivy, archive, dir, &bill),
+    };
+    let text = self::report(context, call.env("TMPDIR", temporary), &bill, &name, scanner).await?;
     if scanner.database.is_none() {
-        let output = context.run_dir.join("scan").join(format!("{name}.cdx.json"));
-        let call = trivy::bill(&scanner.trivy, archive, dir, &output).env("TMPDIR", temporary);
-        let text = self::report(context, call, &output, &name, scanner).await?;
         crates = trivy::crates_in_bill(&text)
             .map_err(|error| unreadable(&name, &error.to_string()))?
             .into_iter()
             .collect();
     }
+    let bill = bill::keep(context, image, &scanner.trivy, &text)
+        .map_err(|error| unreadable(&name, &error.to_string()))?;
     let _ = std::fs::remove_dir_all(&cache);
     report
         .results
@@ -65,12 +77,13 @@ pub async fn look(context: &Context, engine: &Engine, scanner: &Scanner, image: 
         .for_each(|result| result.packages.clear());
     let (archive, digest) = (archive.clone(), image.digest.clone());
     let odd_files = tokio::task::spawn_blocking(move || files::odd(&archive, &digest)).await??;
-    Ok(Seen {
+    let seen = Seen {
         report,
         crates,
         odd_files,
         layers,
-    })
+    };
+    Ok((seen, bill))
 }
 
 /// Whether the database is still the file that was walked and hashed. Trivy takes one away that it cannot read, and

@@ -24,6 +24,7 @@ pub fn scanner(days_old: Option<i64>, database: DatabasePolicy) -> Scanner {
         exceptions: Default::default(),
         vex: Default::default(),
         dependencies: Default::default(),
+        bills: Default::default(),
     }
 }
 

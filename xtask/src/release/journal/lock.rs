@@ -1,0 +1,87 @@
+//! One release at a time: the lock on all journals of an owner at a registry. The kernel drops it with the process.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::read;
+use crate::exit::Failure;
+use crate::release::state::State;
+
+/// Journals of one owner at one registry on this machine. Releases move the same tags, so one goes on at a time.
+#[derive(Debug)]
+pub struct Lock {
+    /// `<journals>/<host>/<owner>`.
+    pub folder: PathBuf,
+    _file: File,
+}
+
+/// Who holds the lock.
+#[derive(Debug, Serialize, Deserialize)]
+struct Holder {
+    run_id: String,
+    what: String,
+}
+
+impl Lock {
+    /// `what` is being done, e.g. `the release 1.4.2`.
+    ///
+    /// # Errors
+    /// Exit 3: another run holds it (names what it does), or the folder cannot be written.
+    pub fn take(folder: PathBuf, run_id: &str, what: &str) -> Result<Self> {
+        let path = folder.join("lock");
+        let failed = |error: std::io::Error| {
+            let what = format!("cannot keep a journal in {}: {error}", folder.display());
+            Failure::undecided(what, "make that folder writable, or name another: --journal DIR")
+        };
+        std::fs::create_dir_all(&folder).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(&path).map_err(failed)?;
+        if let Err(error) = file.try_lock() {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            return Err(match error {
+                TryLockError::WouldBlock => held(&text),
+                TryLockError::Error(error) => failed(error),
+            }
+            .into());
+        }
+        let holder = Holder {
+            run_id: run_id.to_owned(),
+            what: what.to_owned(),
+        };
+        let text = serde_json::to_vec(&holder)?;
+        file.set_len(0)
+            .and_then(|()| file.write_all(&text))
+            .map_err(failed)?;
+        Ok(Lock { folder, _file: file })
+    }
+
+    /// Versions that have a journal here, and how far each is.
+    pub fn all(&self) -> Vec<(String, State)> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut found: Vec<(String, State)> = entries
+            .filter_map(|entry| {
+                let state = State::of(&read(&entry.path()).ok()?.0);
+                Some((entry.file_name().into_string().ok()?, state))
+            })
+            .collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
+    }
+}
+
+fn held(text: &str) -> Failure {
+    let holder = serde_json::from_str::<Holder>(text).ok();
+    let who = holder.map_or("another run".to_owned(), |holder| {
+        format!("{} (run {})", holder.what, holder.run_id)
+    });
+    Failure::undecided(
+        format!("{who} is under way on this machine"),
+        "wait until it has ended",
+    )
+}
