@@ -23,8 +23,8 @@ pub use classic::{Classic, classic};
 pub use find::{Attached, find, sound, work_folder};
 pub use job::Job;
 pub use signing::{provide, sign, sign_classic, verify};
-pub use statement::{BUNDLE, EMPTY, attachment};
-pub use verdicts::{GateVerdict, Verdicts};
+pub use statement::{EMPTY, attachment};
+pub use verdicts::Verdicts;
 
 /// A kind of statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

@@ -29,7 +29,7 @@ pub(super) fn predicate(release: &Release, proof: &Proof, image: &ProvenImage) -
                 "key": image.key,
                 "revision": image.revision,
                 "bases": proof.bases_origin,
-                "environment": proof.environment,
+                "builtWith": image.built_with,
             },
             "resolvedDependencies": dependencies(release, proof),
         },

@@ -72,7 +72,7 @@ pub fn proof() -> Proof {
             built_by: "20261121-101502-3f2a".into(),
             build_started_at: Some(at("2026-11-21T10:15:07.5Z")),
             build_finished_at: Some(at("2026-11-21T10:18:00Z")),
-            built_with: Vec::new(),
+            built_with: vec!["buildx 0.13.1".into()],
             records: Gate::ALL.map(record).to_vec(),
             sbom: Some(json!({
                 "bomFormat": "CycloneDX",

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::statement::BUNDLE;
 use super::*;
 use crate::cli::RunOptions;
 use crate::context::Context;

@@ -29,6 +29,9 @@ pub struct Verdicts {
     pub release: String,
     pub commit: String,
     pub platform: String,
+    /// What looked: engine, scanner, database.
+    #[serde(default)]
+    pub environment: Vec<String>,
     /// The run that gathered them, and when it began.
     pub run: String,
     pub run_at: jiff::Timestamp,
@@ -82,6 +85,7 @@ pub(super) fn predicate(release: &Release, proof: &Proof, image: &ProvenImage) -
         release: release.version.to_owned(),
         commit: release.commit.to_owned(),
         platform: proof.platform.clone(),
+        environment: proof.environment.clone(),
         run: proof.run_id.clone(),
         run_at: proof.started_at,
         gates: image.records.iter().map(|record| gate(proof, record)).collect(),
@@ -98,20 +102,16 @@ fn result(records: &[Record]) -> &'static str {
 }
 
 fn gate(proof: &Proof, record: &Record) -> GateVerdict {
-    let (found_by, age_s) = match &record.origin {
-        Origin::Fresh => (&proof.run_id, 0),
-        Origin::Reused { run_id, age_s } => (run_id, *age_s),
+    let found_by = match &record.origin {
+        Origin::Fresh => &proof.run_id,
+        Origin::Reused { run_id, .. } => run_id,
     };
-    let age = jiff::SignedDuration::from_secs(i64::try_from(age_s).unwrap_or(i64::MAX));
     GateVerdict {
         gate: record.gate.name().to_owned(),
         outcome: record.outcome,
         reason: record.reason.clone(),
         found_by: found_by.clone(),
-        found_at: proof
-            .started_at
-            .checked_sub(age)
-            .unwrap_or(jiff::Timestamp::UNIX_EPOCH),
+        found_at: proof.found_at(record),
         figures: figures(record),
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::attest::{Attached, Kind, Trust, Verdicts, count_components};
+use crate::attest::{Attached, Kind, Verdicts, count_components};
 use crate::exit::Exit;
 use crate::verdict::{Check, Gate, Outcome, age};
 
@@ -14,7 +14,8 @@ pub(super) const OF_INDEX: [Kind; 1] = [Kind::Signature];
 /// What a check needs to know beyond the statement.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Beside<'a> {
-    pub trust: &'a Trust,
+    /// Who is trusted, in words.
+    pub trusted: &'a str,
     /// As the index says, where there is one.
     pub platform: Option<&'a str>,
     pub now: Timestamp,
@@ -49,36 +50,30 @@ fn made_at(predicate: &Value) -> Option<Timestamp> {
 
 /// None holds: why the first does not, or that there is none.
 fn missing(name: &str, of_kind: &[&Attached]) -> Check {
-    let failures = of_kind.iter().filter_map(|one| one.held.as_ref().err());
-    let mut failures: Vec<_> = failures.collect();
     // What could not be checked might hold.
-    failures.sort_by_key(|failure| failure.exit != Exit::Undecided);
-    let Some(failure) = failures.first() else {
+    let failures = of_kind
+        .iter()
+        .filter_map(|one| one.held.as_ref().err().map(|failure| (*one, failure)));
+    let first = failures.min_by_key(|(_, failure)| failure.exit != Exit::Undecided);
+    let Some((one, failure)) = first else {
         let hint = "it was not released as it should be: do not use it";
         return Check::violated(name, "none is attached to this digest", hint);
     };
     let hint = failure.hint.clone().unwrap_or_default();
+    let what = format!("{} (attached as {})", failure.what, one.attachment.digest);
     match failure.exit {
-        Exit::Undecided => Check::undecided(name, &failure.what, hint),
-        _ => Check::violated(name, &failure.what, hint),
+        Exit::Undecided => Check::undecided(name, what, hint),
+        _ => Check::violated(name, what, hint),
     }
 }
 
 /// What a statement that holds says, in a few words, or what is wrong with it.
 fn said(kind: Kind, predicate: &Value, beside: Beside) -> Result<String, String> {
     match kind {
-        Kind::Signature => Ok(format!("by {}", whom(beside.trust))),
+        Kind::Signature => Ok(format!("by {}", beside.trusted)),
         Kind::Sbom => bill(predicate),
         Kind::Provenance => provenance(predicate, beside),
         Kind::Verdicts => verdicts(predicate, beside),
-    }
-}
-
-/// Who is trusted, as a reader calls them.
-pub(super) fn whom(trust: &Trust) -> String {
-    match trust {
-        Trust::Key(key) => format!("the key {key}"),
-        Trust::Identity { issuer, identity } => format!("{identity}, vouched for by {issuer}"),
     }
 }
 
@@ -218,7 +213,7 @@ mod tests {
 
     fn judged(kind: Kind, attached: &[Attached]) -> Check {
         let beside = Beside {
-            trust: &Trust::Key("k.pub".into()),
+            trusted: "the key k.pub",
             platform: Some("linux/amd64"),
             now: "2026-11-22T10:15:02Z".parse().unwrap(),
         };
@@ -294,7 +289,11 @@ mod tests {
             said(&[]),
             "of another kind"
         );
-        assert_eq!(said(&[forged()]), "violated: it does not hold");
-        assert_eq!(said(&[forged(), unasked()]), "undecided: no answer");
+        let place = format!("(attached as {})", testing::digest('f'));
+        assert_eq!(said(&[forged()]), format!("violated: it does not hold {place}"));
+        assert_eq!(
+            said(&[forged(), unasked()]),
+            format!("undecided: no answer {place}")
+        );
     }
 }

@@ -15,6 +15,7 @@ use crate::exit::{Exit, Failure};
 use crate::hash;
 use crate::layout::Descriptor;
 use crate::registry::{Client, Raw, Repository};
+use crate::release::plan;
 use crate::verdict::Check;
 
 const INDEXES: [&str; 2] = [
@@ -36,7 +37,7 @@ struct Index {
 /// # Errors
 /// Exit 2: credentials that are refused, a trust root that is none.
 pub(super) async fn look(context: &Context, reference: &Reference, trust: &Trust) -> Result<Answer> {
-    let mut answer = Answer::new(reference.shown(), judging::whom(trust));
+    let mut answer = Answer::new(reference.shown(), whom(context, trust));
     let looked = Look::begin(context, reference, trust)?.all(&mut answer).await;
     match looked.map_err(|error| error.downcast::<Failure>()) {
         Ok(()) => {}
@@ -48,6 +49,14 @@ pub(super) async fn look(context: &Context, reference: &Reference, trust: &Trust
         Err(Err(error)) => return Err(error),
     }
     Ok(answer)
+}
+
+/// Who is trusted, as a reader calls them.
+fn whom(context: &Context, trust: &Trust) -> String {
+    match trust {
+        Trust::Key(key) => format!("the key {}", context.shown(Path::new(key))),
+        Trust::Identity { issuer, identity } => format!("{identity}, vouched for by {issuer}"),
+    }
 }
 
 struct Look<'a> {
@@ -110,7 +119,7 @@ impl<'a> Look<'a> {
         let Some(version) = version.filter(|tag| semver::Version::parse(tag).is_ok()) else {
             return Ok(None);
         };
-        let claimed = self.repository.resolve(&format!("claim-{version}")).await?;
+        let claimed = self.repository.resolve(&plan::claim(version)).await?;
         let claimed = claimed.map(|claimed| claimed.digest);
         Ok(Some(match claimed {
             Some(claimed) if claimed == digest => {
@@ -162,7 +171,7 @@ impl<'a> Look<'a> {
         let file = self.written(raw)?;
         let attached = attest::find(self.context, self.trust, &self.repository, &file).await?;
         let beside = Beside {
-            trust: self.trust,
+            trusted: &answer.trusted,
             platform: of.filter(|of| of.contains('/')),
             now: Timestamp::now(),
         };

@@ -14,7 +14,6 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const GATES: [&str; 6] = ["build", "lint", "scan", "budget", "boot", "network"];
-const REPOSITORY: &str = "acme/x";
 
 const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
 const SBOM: &str = "https://cyclonedx.org/bom";
@@ -24,6 +23,8 @@ const ALL: [&str; 4] = [SIGNATURE, SBOM, PROVENANCE, VERDICTS];
 
 /// A registry, and whoever publishes in it.
 struct Published {
+    /// `acme/horme-test-<name>`.
+    repository: String,
     stub: Stub,
     checkout: Checkout,
 }
@@ -31,6 +32,7 @@ struct Published {
 impl Published {
     fn new(name: &str, look: Look) -> Self {
         let published = Published {
+            repository: format!("acme/{}", Fixture::new(name).image_name()),
             stub: Stub::with(look),
             checkout: Checkout::new(vec![Fixture::new(name)]),
         };
@@ -64,7 +66,7 @@ impl Published {
         let content = self.stub.content();
         let config = json!({ "os": "linux", "architecture": platform }).to_string();
         let config = json!({ "mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": content.put_blob(REPOSITORY, config.as_bytes()), "size": config.len() });
+            "digest": content.put_blob(&self.repository, config.as_bytes()), "size": config.len() });
         let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [] });
         self.put(MANIFEST, &manifest, tags)
     }
@@ -72,16 +74,16 @@ impl Published {
     fn put(&self, media_type: &str, manifest: &Value, tags: &[&str]) -> String {
         let (content, text) = (self.stub.content(), manifest.to_string());
         let digest = digest(text.as_bytes());
-        content.put_manifest(REPOSITORY, &digest, media_type, text.as_bytes());
+        content.put_manifest(&self.repository, &digest, media_type, text.as_bytes());
         for tag in tags {
-            content.put_manifest(REPOSITORY, tag, media_type, text.as_bytes());
+            content.put_manifest(&self.repository, tag, media_type, text.as_bytes());
         }
         digest
     }
 
     /// A statement about a digest, signed with a key; the bundle.
     fn sign(&self, digest: &str, kind: &str, predicate: &Value, key: &str) -> Vec<u8> {
-        let manifest = self.stub.content().manifest(REPOSITORY, digest).unwrap();
+        let manifest = self.stub.content().manifest(&self.repository, digest).unwrap();
         std::fs::write(self.path("subject"), manifest).unwrap();
         std::fs::write(self.path("predicate"), predicate.to_string()).unwrap();
         let key = format!("{key}.key");
@@ -112,9 +114,9 @@ impl Published {
     fn attach(&self, digest: &str, bundles: &[(&str, Vec<u8>)]) {
         let content = self.stub.content();
         let empty = json!({ "mediaType": "application/vnd.oci.empty.v1+json",
-            "digest": content.put_blob(REPOSITORY, b"{}"), "size": 2 });
+            "digest": content.put_blob(&self.repository, b"{}"), "size": 2 });
         let listed = bundles.iter().map(|(kind, bundle)| {
-            let blob = content.put_blob(REPOSITORY, bundle);
+            let blob = content.put_blob(&self.repository, bundle);
             let annotations = json!({ "dev.sigstore.bundle.content": "dsse-envelope",
                 "dev.sigstore.bundle.predicateType": kind });
             let attached = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": BUNDLE, "config": empty,
@@ -137,7 +139,7 @@ impl Published {
     }
 
     fn verify(&self, words: &[&str]) -> Ended {
-        let image = format!("{}/{REPOSITORY}{}", self.stub.host(), words[0]);
+        let image = format!("{}/{}{}", self.stub.host(), self.repository, words[0]);
         let mut all = vec!["verify", &image, "--key", "release.pub"];
         all.extend(&words[1..]);
         self.checkout.run(&all)
@@ -239,7 +241,7 @@ fn the_referrers_api_is_asked_where_there_is_one() {
     published
         .stub
         .content()
-        .untag(REPOSITORY, &digest.replace(':', "-"));
+        .untag(&published.repository, &digest.replace(':', "-"));
     assert_eq!(published.told(&[":1.4.2"]).0, Some(0));
 }
 
@@ -385,7 +387,7 @@ fn what_does_not_answer_is_undecided() {
     let (code, checks) = published.told(&[":1.4.2"]);
     assert_eq!(code, Some(3), "{checks:?}");
     assert_eq!(checks.last().unwrap(), "look undecided");
-    let image = format!("{}/{REPOSITORY}:1.4.2", published.stub.host());
+    let image = format!("{}/{}:1.4.2", published.stub.host(), published.repository);
     let mut without = published
         .checkout
         .command(&["verify", &image, "--key", "release.pub"]);
@@ -411,12 +413,52 @@ fn whom_to_trust_and_what_to_look_at_must_be_said() {
         &["verify", "https://x/y", "--key", "release.pub"],
         "leave the scheme out",
     );
-    let image = format!("{}/{REPOSITORY}:1.4.2", published.stub.host());
+    let image = format!("{}/{}:1.4.2", published.stub.host(), published.repository);
     published.image("linux/amd64", &["1.4.2"]);
     published.attach_all(
-        &published.stub.content().tag(REPOSITORY, "1.4.2").unwrap(),
+        &published
+            .stub
+            .content()
+            .tag(&published.repository, "1.4.2")
+            .unwrap(),
         &[SIGNATURE],
     );
     refused(&["verify", &image, "--key", "release.key"], "it is a private key");
     refused(&["verify", &image, "--key", "no.pub"], "no trust root: no.pub");
+}
+
+#[test]
+fn a_checkout_says_whom_it_trusts_and_where_a_service_is_published() {
+    let (published, _) = Published::whole("att-configured");
+    let (checkout, place) = (&published.checkout, format!("{}/acme", published.stub.host()));
+    let image = format!("{}/{}:1.4.2", published.stub.host(), published.repository);
+    let age = "[age]\nverdict_max_days = 14\ndatabase_max_days = 7\n";
+    checkout.write("docker/policy/release.toml", age);
+    let ended = checkout.run(&["verify", &image]);
+    assert_eq!(ended.code, Some(2), "{}", ended.said());
+    assert!(
+        ended.stderr.contains("nothing says whose signature"),
+        "{}",
+        ended.said()
+    );
+    let policy = format!("{age}\n[trust]\nkey = \"release.pub\"\n");
+    checkout.write("docker/policy/release.toml", &policy);
+    let by_name = ["verify", "att-configured:1.4.2", "--registry", &place];
+    for words in [&["verify", &image][..], &by_name] {
+        let ended = checkout.run(words);
+        assert_eq!(ended.code, Some(0), "{}", ended.said());
+        assert!(
+            ended.stdout.contains("by the key release.pub"),
+            "{}",
+            ended.stdout
+        );
+        assert!(ended.stdout.contains(&image), "{}", ended.stdout);
+    }
+    let ended = checkout.run(&["verify", "att-configurd", "--registry", &place]);
+    assert_eq!(ended.code, Some(2), "{}", ended.said());
+    assert!(
+        ended.stderr.contains("did you mean 'att-configured'?"),
+        "{}",
+        ended.said()
+    );
 }
