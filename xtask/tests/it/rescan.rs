@@ -129,7 +129,11 @@ fn says(ended: &Ended, code: i32, words: &[&str]) {
 #[test]
 fn what_can_be_mended_and_nobody_knew_fails_and_is_named() {
     let scene = Scene::new("rescan-new", "smallvec", "0.6.13");
-    says(&scene.rescan(0), 1, &["CVE-2021-25900", "mended in >= 0.6.14", "--precise 0.6.14"]);
+    says(
+        &scene.rescan(0),
+        1,
+        &["CVE-2021-25900", "mended in >= 0.6.14", "--precise 0.6.14"],
+    );
     let check = scene.check("new findings");
     assert_eq!(check["outcome"], "violated", "{check}");
     let report = scene.checkout.report();
