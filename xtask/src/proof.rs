@@ -27,6 +27,9 @@ const VERSION: u32 = 1;
 /// In a run's folder, and beside exported images.
 const FILE: &str = "proof.json";
 
+/// Beside exported images: the digest and name of each, as `sha256sum` would write them.
+pub const CHECKSUMS: &str = "checksums.txt";
+
 /// What a whole run came to. One file, `proof.json`, in the run's folder and beside exported images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proof {

@@ -165,3 +165,29 @@ fn what_is_built_beside_the_services_pins_the_same_images() {
         );
     }
 }
+
+/// An update of a base image comes as a change of a Dockerfile: docker/bases/pins.toml is to be brought after.
+#[test]
+fn each_dockerfile_pins_the_bases_that_are_written_down() {
+    let pins = std::fs::read_to_string(root().join("docker/bases/pins.toml")).unwrap();
+    let mut files: Vec<PathBuf> = files(&["docker"]);
+    files.retain(|path| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("Dockerfile.")
+    });
+    assert!(!files.is_empty());
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let named = text.lines().filter_map(|line| line.strip_prefix("FROM "));
+        let named = named.filter_map(|line| line.split_whitespace().next());
+        for image in named.filter(|image| image.contains([':', '/', '@'])) {
+            assert!(
+                image.contains("@sha256:") && pins.contains(&format!("upstream = \"{image}\"")),
+                "{} stands on {image}; docker/bases/pins.toml does not name it",
+                path.display()
+            );
+        }
+    }
+}

@@ -7,9 +7,6 @@ mod rules;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The subjects of the platform's attestation, beside exported images.
-const CHECKSUMS: &str = "checksums.txt";
-
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -284,4 +281,41 @@ fn a_workflow_that_no_rule_knows_is_refused_and_so_is_one_that_went() {
         faults.iter().any(|fault| fault.starts_with("nightly.yml: there")),
         "{faults:?}"
     );
+}
+
+/// Whatever has a lock file, a pin or a commit is brought up to date, and nothing on the day of its release.
+#[test]
+fn everything_that_is_pinned_is_kept_up_to_date() {
+    let text = std::fs::read_to_string(root().join(".github/dependabot.yml")).unwrap();
+    let config: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    let updates = config["updates"].as_array().unwrap();
+    let folders = |ecosystem: &str| -> Vec<String> {
+        let of = updates
+            .iter()
+            .filter(|update| update["package-ecosystem"] == ecosystem);
+        let named = of.flat_map(|update| match update["directories"].as_array() {
+            Some(several) => several.clone(),
+            None => vec![update["directory"].clone()],
+        });
+        named.map(|folder| folder.as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(folders("github-actions"), ["/"]);
+    for (ecosystem, file, known) in [
+        ("cargo", "Cargo.lock", &["/", "/xtask"][..]),
+        ("docker", "Dockerfile", &["/docker", "/docker/faults"]),
+    ] {
+        assert_eq!(folders(ecosystem), known);
+        for folder in known {
+            let entries = std::fs::read_dir(root().join(folder.trim_start_matches('/'))).unwrap();
+            let mut names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+            assert!(names.any(|name| name.starts_with(file)), "{folder} has no {file}");
+        }
+    }
+    for update in updates {
+        assert!(
+            update["cooldown"]["default-days"].as_u64().unwrap() >= 7,
+            "{update}"
+        );
+        assert!(update["groups"].is_object(), "{update}");
+    }
 }

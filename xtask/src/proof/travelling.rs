@@ -51,7 +51,7 @@ async fn write(context: &Context, engine: &Engine, proof: &Proof, folder: &Path)
     });
     let files = [
         // What other programs take for the images' names and digests.
-        ("checksums.txt", sums.collect::<String>()),
+        (super::CHECKSUMS, sums.collect::<String>()),
         // It lies in a checkout, most often, which has to stay as committed.
         (".gitignore", "*\n".to_owned()),
     ];

@@ -32,7 +32,7 @@ pub async fn by_release(
     let verdicts = attached.iter().filter(|one| one.kind == Kind::Verdicts);
     let held = verdicts.filter_map(|one| one.held.as_ref().ok());
     // Of several the last one: it was attached by the latest release of these very bytes.
-    held.filter_map(scanned).last()
+    held.filter_map(scanned).next_back()
 }
 
 /// The findings of the scan in a statement's predicate; none where the gate passed with nothing found.

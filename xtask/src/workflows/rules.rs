@@ -302,7 +302,11 @@ fn images(build: &Workflow, release: &Workflow, readme: &str) -> Vec<String> {
         .next()
         .map(|step| step.input("path", &Row::new()));
     for step in attest.using("actions/attest-build-provenance") {
-        let expected = format!("{}/{}", from.as_deref().unwrap_or_default(), super::CHECKSUMS);
+        let expected = format!(
+            "{}/{}",
+            from.as_deref().unwrap_or_default(),
+            crate::proof::CHECKSUMS
+        );
         if step.input("subject-checksums", &Row::new()) != expected {
             wrong.push(format!("build.yml: attest must name {expected}"));
         }
