@@ -69,12 +69,15 @@ impl Build<'_> {
     }
 }
 
-/// The definition with every image going to an archive of its own, under no name.
+/// The definition with every image going to an archive of its own, under no name; written as it is for the engine, or
+/// its digest would be another one.
 fn into_archives(mut definition: Value, folder: &Path) -> Value {
     let targets = definition.get_mut("target").and_then(Value::as_object_mut);
     for (name, target) in targets.into_iter().flatten() {
+        let output = target["output"][0].as_str().unwrap_or("type=docker");
+        let output = format!("{output},dest={}", archive(folder, name).display());
         target["tags"] = json!([]);
-        target["output"] = json!([format!("type=oci,dest={}", archive(folder, name).display())]);
+        target["output"] = json!([output]);
     }
     definition
 }
@@ -108,7 +111,7 @@ mod tests {
     fn every_image_goes_to_an_archive_and_gets_no_name() {
         let definition =
             json!({ "target": { "a": { "tags": ["a:x"], "output": ["type=docker"], "target": "prod" } } });
-        let expected = json!({ "target": { "a": { "tags": [], "output": ["type=oci,dest=/f/a.tar"], "target": "prod" } } });
+        let expected = json!({ "target": { "a": { "tags": [], "output": ["type=docker,dest=/f/a.tar"], "target": "prod" } } });
         assert_eq!(into_archives(definition, Path::new("/f")), expected);
     }
 }

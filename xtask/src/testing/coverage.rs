@@ -174,6 +174,57 @@ fn by_line(result: &CoverageResult) -> BTreeMap<usize, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::RunOptions;
+    use crate::context::Context;
+    use crate::process::{self, Call};
+
+    const TINY: &str = "fn twice(n: u32) -> u32 {\n    n * 2\n}\n\nfn never() {\n    println!();\n}\n\n\
+                        fn main() {\n    if twice(1) > 2 {\n        never();\n    }\n}\n";
+
+    /// The format is the compiler's own and changes with it: a new toolchain that is not understood fails here.
+    #[tokio::test]
+    async fn what_this_compiler_counts_is_understood() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = "services/tiny/src/main.rs";
+        std::fs::create_dir_all(folder.path().join("services/tiny/src")).unwrap();
+        std::fs::write(folder.path().join(source), TINY).unwrap();
+        let context = Context::new(folder.path().to_path_buf(), RunOptions::default());
+        let does = async |words: &[&str]| {
+            let call = Call::new(words.iter().copied()).cwd(folder.path());
+            let call = call.env("LLVM_PROFILE_FILE", "tiny.profraw");
+            process::run_ok(&context, &call).await.unwrap();
+        };
+        does(&[
+            "rustc",
+            "--edition=2024",
+            "-O",
+            "-C",
+            "instrument-coverage",
+            "-o",
+            "tiny",
+            source,
+        ])
+        .await;
+        does(&["./tiny"]).await;
+        let sections = [
+            "-j",
+            "__llvm_covmap",
+            "-j",
+            "__llvm_covfun",
+            "-j",
+            "__llvm_prf_names",
+        ];
+        does(&[&["objcopy"], &sections[..], &["tiny", "tiny.map"]].concat()).await;
+        let coverage = Coverage::read(folder.path(), folder.path()).unwrap();
+        let lines = &coverage.0[source];
+        let count = |line: usize| lines.get(&line).copied();
+        assert_eq!(
+            [count(2), count(6), count(9), count(11)],
+            [Some(1), Some(0), Some(1), Some(0)],
+            "{lines:?}"
+        );
+        assert_eq!(coverage.by_crate()["tiny"], coverage.in_all());
+    }
 
     fn region(start: usize, end: usize) -> SourceLocation {
         SourceLocation {

@@ -13,7 +13,7 @@ fn checkout(services: &[(&str, &str)]) -> Checkout {
     let checkout = Checkout::new(services.iter().map(|(name, _)| Fixture::new(name)).collect());
     for (name, makes) in services {
         let file = format!(
-            "FROM {} AS build\nRUN mkdir /out; {makes} > /out/file; touch -d @0 /out/file\n\
+            "FROM {} AS build\nRUN mkdir /out && ({makes}) > /out/file && touch -d @0 /out/file\n\
              FROM scratch AS dev\nFROM scratch AS ci\nFROM scratch AS prod\nARG IMAGE_REVISION=none\n\
              LABEL org.opencontainers.image.revision=\"$IMAGE_REVISION\"\nCOPY --link --from=build /out/file /file\n",
             builder()
