@@ -277,7 +277,6 @@ pub async fn connected(call: &Call, stream: impl AsyncRead + AsyncWrite) -> Resu
     };
     let back = async {
         let _ = tokio::io::copy(&mut output, &mut to).await;
-        let _ = to.shutdown().await;
     };
     let speaking = async {
         let mut said = String::new();

@@ -19,6 +19,8 @@ use crate::tool::{bake, imagetools};
 
 /// How long a registry may take to say whether it has a cache.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long a bake without it may say nothing, after a cache kept one waiting.
+const HELD: Duration = Duration::from_secs(300);
 /// How long putting steps there may take; what is there by then is found there by the next run.
 const EXPORT: Duration = Duration::from_secs(120);
 
@@ -27,9 +29,8 @@ pub(super) async fn importing(context: &Context, definition: &Value, images: &[I
     let repository = context.options.cache_from.as_ref()?;
     let asked = images.iter().map(|image| async move {
         let reference = build_cache::reference(repository, &image.service.name);
-        answer(context, &reference)
-            .await
-            .map(|there| there.then_some(reference))
+        let there = holds(context, repository, &reference).await?;
+        Ok(there.then_some(reference))
     });
     let answers: Result<Vec<_>, String> = join_all(asked).await.into_iter().collect();
     let references: Vec<String> = match answers {
@@ -44,11 +45,25 @@ pub(super) async fn importing(context: &Context, definition: &Value, images: &[I
     (!references.is_empty()).then(|| build_cache::importing(definition, &references))
 }
 
-/// Whether a registry has something under a reference, or why it does not say.
-async fn answer(context: &Context, reference: &str) -> Result<bool, String> {
+/// Whether a registry has a cache under a reference and hands it over, or why it does not say. BuildKit waits without an
+/// end for one that hands over manifests and no blobs, and its other builds wait with it: so a blob is asked for, too.
+async fn holds(context: &Context, repository: &str, reference: &str) -> Result<bool, String> {
+    let Some(manifest) = answer(context, reference).await? else {
+        return Ok(false);
+    };
+    let Some(digest) = build_cache::contents(&manifest) else {
+        return Err(format!("{reference} is no build cache"));
+    };
+    Ok(answer(context, &format!("{repository}@{digest}"))
+        .await?
+        .is_some())
+}
+
+/// What a registry has under a reference, or why it does not say.
+async fn answer(context: &Context, reference: &str) -> Result<Option<String>, String> {
     match process::run(context, &imagetools::inspect(reference, ANSWER)).await {
-        Ok(output) if output.success() => Ok(true),
-        Ok(output) if build_cache::refusal(&output.stderr) == Refusal::Absent => Ok(false),
+        Ok(output) if output.success() => Ok(Some(output.stdout)),
+        Ok(output) if build_cache::refusal(&output.stderr) == Refusal::Absent => Ok(None),
         Ok(output) => Err(imagetools::last_words(&output.stderr)),
         Err(_) => Err(format!("no answer within {} s", ANSWER.as_secs())),
     }
@@ -69,13 +84,20 @@ pub(super) async fn baked(
 ) -> Result<Output> {
     if let Some(cached) = cached {
         write(file, &cached)?;
-        let tried = patiently(context, engine, call, &mut observe).await;
+        let tried = patiently(context, engine, call, &mut observe, Waiting::is_too_long).await;
         let why = match tried {
             Ok(Some(output)) if output.success() || bake::failed_by_itself(&output.stderr) => {
                 return Ok(output);
             }
             Ok(Some(output)) => imagetools::last_words(&output.stderr),
-            Ok(None) => "its registry keeps the build waiting".to_owned(),
+            Ok(None) => {
+                let why = "its registry keeps the build waiting";
+                context.board.note(&format!("cache: {why}; building without it"));
+                write(file, definition)?;
+                let quiet = |waiting: &Waiting, now| waiting.is_quiet_for(HELD, now);
+                let baked = patiently(context, engine, call, &mut observe, quiet).await?;
+                return baked.ok_or_else(held);
+            }
             Err(error) if context.cancel.is_cancelled() => return Err(error),
             Err(error) => format!("{error:#}"),
         };
@@ -91,12 +113,26 @@ fn write(file: &Path, definition: &Value) -> Result<()> {
     std::fs::write(file, serde_json::to_vec_pretty(definition)?).context("cannot write bake.json")
 }
 
-/// Bakes until the cache keeps it waiting too long: then nothing.
+/// BuildKit itself may be held by a registry that fell silent, until their connection ends.
+fn held() -> anyhow::Error {
+    let what = format!(
+        "the builder says nothing for {} s: a cache's registry that fell silent holds it",
+        HELD.as_secs()
+    );
+    Failure::undecided(
+        what,
+        "restart the builder, or wait until its connection ends; run again without --cache-from",
+    )
+    .into()
+}
+
+/// Bakes until it waits for too long: then nothing.
 async fn patiently(
     context: &Context,
     engine: &Engine,
     call: &Call,
     observe: &mut impl FnMut(&str),
+    is_too_long: impl Fn(&Waiting, Instant) -> bool,
 ) -> Result<Option<Output>> {
     let waiting = RefCell::new(Waiting::new(Instant::now()));
     let baking = process::run_observed(context, call, |line| {
@@ -104,7 +140,7 @@ async fn patiently(
         observe(line);
     });
     let too_long = async {
-        while !waiting.borrow().is_too_long(Instant::now()) {
+        while !is_too_long(&waiting.borrow(), Instant::now()) {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };

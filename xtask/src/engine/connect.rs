@@ -252,8 +252,8 @@ impl Way {
 const SOCKET: &str = "engine.sock";
 
 /// Carries one connection to the engine and back, until either side ends it.
-async fn carry(stream: UnixStream, call: Call, words: Arc<Mutex<String>>) {
-    let carried = process::connected(&call, stream).await;
+async fn carry(mut stream: UnixStream, call: Call, words: Arc<Mutex<String>>) {
+    let carried = process::connected(&call, &mut stream).await;
     let why = match carried {
         Ok(said) => process::last_lines(&said, 1),
         Err(error) => format!("{error:#}"),
@@ -261,6 +261,8 @@ async fn carry(stream: UnixStream, call: Call, words: Arc<Mutex<String>>) {
     if let (Ok(mut words), false) = (words.lock(), why.is_empty()) {
         *words = why;
     }
+    // Closed only now: whoever finds it closed finds the reason.
+    drop(stream);
 }
 
 fn no_engine(choice: &Choice, way: Option<&Way>, error: &Error) -> anyhow::Error {

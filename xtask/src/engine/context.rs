@@ -26,9 +26,9 @@ pub struct Choice {
     /// `None`: nothing is encrypted.
     pub tls: Option<Tls>,
     /// The context, where one is meant.
-    context: Option<String>,
+    pub(super) context: Option<String>,
     /// Whether `DOCKER_HOST` decides, which every program reads itself.
-    by_host: bool,
+    pub(super) by_host: bool,
 }
 
 /// Where an engine listens.

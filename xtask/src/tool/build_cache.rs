@@ -50,6 +50,18 @@ pub fn export_call(definition: &Path) -> Call {
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
 }
 
+/// The blob that says which steps a cache holds, by the manifest that a registry shows (an index or, by newer
+/// builders, an image's manifest).
+pub fn contents(manifest: &str) -> Option<String> {
+    let manifest: Value = serde_json::from_str(manifest).ok()?;
+    let is_contents = |entry: &&Value| entry["mediaType"] == CONTENTS;
+    let listed = manifest["manifests"].as_array().into_iter().flatten();
+    let found = listed.chain([&manifest["config"]]).find(is_contents)?;
+    found["digest"].as_str().map(str::to_owned)
+}
+
+const CONTENTS: &str = "application/vnd.buildkit.cacheconfig.v0";
+
 /// What a registry's refusal to show a cache means.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -105,9 +117,14 @@ impl Waiting {
         self.fetches = rest.starts_with("sha256:") || rest.starts_with("extracting sha256:");
     }
 
+    /// Whether nothing at all was said for so long.
+    pub fn is_quiet_for(&self, limit: Duration, now: Instant) -> bool {
+        now.duration_since(self.last) > limit
+    }
+
     /// Whether nothing was said for too long while something was being fetched.
     pub fn is_too_long(&self, now: Instant) -> bool {
-        (self.fetches || !self.open.is_empty()) && now.duration_since(self.last) > PATIENCE
+        (self.fetches || !self.open.is_empty()) && self.is_quiet_for(PATIENCE, now)
     }
 }
 
@@ -139,6 +156,18 @@ mod tests {
             (&shop["output"][0], &shop["tags"]),
             (&json!("type=cacheonly"), &json!([]))
         );
+    }
+
+    #[test]
+    fn what_says_which_steps_there_are_is_found_in_either_form() {
+        let entry = json!({ "mediaType": CONTENTS, "digest": "sha256:ab" });
+        let layer =
+            json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": "sha256:cd" });
+        let index = json!({ "manifests": [layer, entry] }).to_string();
+        assert_eq!(contents(&index).as_deref(), Some("sha256:ab"));
+        let image = json!({ "config": entry, "layers": [layer] }).to_string();
+        assert_eq!(contents(&image).as_deref(), Some("sha256:ab"));
+        assert_eq!(contents(&json!({ "manifests": [layer] }).to_string()), None);
     }
 
     #[test]
@@ -177,5 +206,6 @@ mod tests {
         let mut waiting = Waiting::new(begun);
         waiting.line(import, begun);
         assert!(!waiting.is_too_long(begun + PATIENCE / 2));
+        assert!(waiting.is_quiet_for(PATIENCE, late) && !waiting.is_quiet_for(PATIENCE * 2, late));
     }
 }

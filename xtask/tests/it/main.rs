@@ -21,6 +21,7 @@ mod foreign;
 mod gates;
 mod interruption;
 mod killed;
+mod machines;
 mod malformed;
 mod network;
 mod page;

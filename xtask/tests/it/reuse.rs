@@ -284,7 +284,7 @@ fn a_file_that_changes_while_its_image_is_built_leaves_no_image_under_the_old_ke
 }
 
 /// Answers every request with one status, or, without one, never.
-fn registry(status: Option<&'static str>) -> String {
+pub(crate) fn registry(status: Option<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -337,13 +337,13 @@ fn a_registry_that_refuses_fails_nothing() {
 }
 
 /// A real registry in a container, of the image that set-up made or the one that is pinned.
-struct RealRegistry {
+pub(crate) struct RealRegistry {
     container: String,
-    owner: String,
+    pub(crate) owner: String,
 }
 
 impl RealRegistry {
-    fn start(checkout: &Checkout) -> Self {
+    pub(crate) fn start(checkout: &Checkout) -> Self {
         let plan = checkout.run(&["plan", "--format", "json"]);
         let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
         let image = plan["bases"]["images"]["registry"].as_str().unwrap();
