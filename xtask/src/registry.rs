@@ -29,8 +29,6 @@ use anyhow::Result;
 use reqwest::{Method, Url};
 use tokio::sync::OnceCell;
 
-pub use manifests::referrers_tag;
-
 use crate::context::Context;
 use challenge::{Action, Scopes};
 use retry::{Fault, Limits};
@@ -129,10 +127,6 @@ impl Client {
         }))
     }
 
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
     pub fn repository(self: &Arc<Self>, name: &str) -> Repository {
         Repository {
             client: self.clone(),
@@ -142,11 +136,6 @@ impl Client {
 }
 
 impl Repository {
-    /// Without the host: `owner/horme-frontend`.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// `host/name`, as a person writes it.
     pub fn shown(&self) -> String {
         format!("{}/{}", self.client.host, self.name)

@@ -40,7 +40,7 @@ struct Index {
 
 /// The tag under which what is attached to a digest is listed where a registry has no referrers API
 /// (distribution-spec 1.1, "Referrers Tag Schema"): `sha256-<hex>`.
-pub fn referrers_tag(digest: &str) -> String {
+pub(super) fn referrers_tag(digest: &str) -> String {
     digest.replace(':', "-")
 }
 

@@ -3,6 +3,7 @@
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::manifests::referrers_tag;
 use super::real_registry::{ADA, Account, BOB, RealRegistry};
 use super::*;
 use crate::bases;

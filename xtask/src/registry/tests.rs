@@ -5,6 +5,7 @@ mod refused;
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::manifests::referrers_tag;
 use super::stub::{Fault, Login, Look, Right, Stub, Then, User, When};
 use super::*;
 use crate::cli::RunOptions;
