@@ -98,17 +98,11 @@ fn rights(workflow: &Workflow, text: &str) -> Vec<String> {
         }
     }
     for (name, job) in &workflow.jobs {
-        let publishes = job
-            .steps
-            .iter()
-            .any(|step| step.run.as_deref().is_some_and(|run| run.contains(" release ")));
-        let runs = job.steps.iter().any(|step| step.run.is_some());
-        let writes: Vec<&str> = job
-            .permissions
-            .iter()
-            .filter(|(_, level)| *level != "read")
-            .map(|(scope, _)| scope.as_str())
-            .collect();
+        let commands: Vec<&str> = job.steps.iter().filter_map(|step| step.run.as_deref()).collect();
+        let publishes = commands.iter().any(|run| run.contains(" release "));
+        let runs = !commands.is_empty();
+        let writes = job.permissions.iter().filter(|(_, level)| *level != "read");
+        let writes: Vec<&str> = writes.map(|(scope, _)| scope.as_str()).collect();
         if runs
             && !publishes
             && !(writes.is_empty() && job.permissions.keys().all(|scope| scope == "contents"))
