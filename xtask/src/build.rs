@@ -2,6 +2,7 @@
 //! engine reports. What is tested and pushed from here on is that digest; a name on top of it is a convenience.
 
 mod caching;
+mod fitness;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +10,6 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::bases;
 use crate::context::Context;
 use crate::engine::{Engine, ImageFacts, run_tag};
 use crate::exit::Failure;
@@ -21,7 +21,6 @@ use crate::proof::Made;
 use crate::standing;
 use crate::tool::bake;
 use crate::tool::baking::Baking;
-use crate::tool::builder;
 use crate::verdict::{Check, Gate, Origin, Record};
 
 /// An image in the engine, by the digest that every gate judges.
@@ -134,7 +133,7 @@ async fn bake(context: &Context, engine: &Engine, plan: &Plan, images: &[ImagePl
     );
     let tag = run_tag(&context.run_id);
     let content = bake::definition(&context.root, plan, images, &tag);
-    if let Some(records) = unfit(context, plan, images).await {
+    if let Some(records) = fitness::unfit(context, plan, images).await {
         return Ok(records);
     }
     let cached = caching::importing(context, &content, images).await;
@@ -184,25 +183,6 @@ async fn bake(context: &Context, engine: &Engine, plan: &Plan, images: &[ImagePl
     }
     caching::export(context, &content).await;
     Ok(result)
-}
-
-/// Where the builder that buildx would use cannot build what the gates can judge: undecided, all of them.
-async fn unfit(context: &Context, plan: &Plan, images: &[ImagePlan]) -> Option<BuildResult> {
-    let said = process::run(context, &builder::inspect()).await.ok();
-    let builder = builder::parse(&said.filter(process::Output::success)?.stdout)?;
-    if !builder.is_engines_own() {
-        let words = format!("builder '{}' ({})", builder.name, builder.driver);
-        context
-            .board
-            .note(&format!("{words}: its images are loaded into the engine"));
-    }
-    let (why, hint) = builder.unfit(&plan.platform, plan.bases.origin == bases::Origin::Local)?;
-    let judged = images.iter().filter(|image| !image.support);
-    let undecided = |image: &ImagePlan| Record::undecided(&image.service.name, Gate::Build, &why, &hint);
-    Some(BuildResult {
-        records: judged.map(undecided).collect(),
-        images: Vec::new(),
-    })
 }
 
 /// The images that stand in the engine already, for a gate that is run alone.

@@ -2,6 +2,7 @@
 //! images and labels everything. How it is asked, from inside its own containers, is in `stack/asking.rs`.
 
 mod asking;
+mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -9,12 +10,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 
 use crate::build::Built;
 use crate::catalogue::Service;
 use crate::context::Context;
-use crate::engine::{Container, ContainerSpec, Engine};
+use crate::engine::{Container, Engine};
 use crate::exit::Failure;
 use crate::plan::Plan;
 use crate::process;
@@ -87,7 +87,7 @@ impl<'a> Stack<'a> {
             .collect();
         let mut overlay = compose::run_overlay(&config, &context.run_id, &pinned, &members);
         if engine.is_elsewhere() {
-            copies(
+            files::copies(
                 context,
                 engine,
                 images,
@@ -291,48 +291,6 @@ pub fn cut_short<'a>(
 
 fn project(context: &Context) -> String {
     format!("horme-{}", context.run_id)
-}
-
-/// Gives the members copies of what they would mount from this checkout.
-///
-/// # Errors
-/// Exit 3: the engine is too old for it, or something is no file.
-async fn copies(
-    context: &Context,
-    engine: &Engine,
-    images: &[Built],
-    mounts: &Result<Vec<mounts::Mount>, String>,
-    overlay: &mut Value,
-) -> Result<()> {
-    let cannot = |why: &str| {
-        let what = format!("the stack's files cannot be brought to the engine's machine: {why}");
-        Failure::undecided(
-            what,
-            "run on the engine's own machine, or on an engine of version 26 or newer",
-        )
-    };
-    let mounts = mounts.as_ref().map_err(|why| cannot(why))?;
-    if mounts.is_empty() {
-        return Ok(());
-    }
-    if !engine.mounts_parts_of_volumes() {
-        // What is reached by a socket may well see our files: compose tells where it does not.
-        let reached_by_net = engine.place.choice.address.host().is_some();
-        return if reached_by_net {
-            Err(cannot(&format!("engine {}", engine.version)).into())
-        } else {
-            Ok(())
-        };
-    }
-    let name = format!("{}-files", project(context));
-    let files = mounts::copied(overlay, mounts, &name);
-    let lender = ContainerSpec {
-        name: name.clone(),
-        image: images.first().context("no image to copy with")?.reference.clone(),
-        run_id: context.run_id.clone(),
-        ..Default::default()
-    };
-    engine.copy_to_volume(&name, lender, &files).await
 }
 
 /// A compose command over the run's project, with its images and secrets.
