@@ -87,7 +87,6 @@ pub fn work_out(
     revisions: &BTreeMap<String, Revision>,
     inputs: &BTreeMap<String, Inputs>,
     bases: Bases,
-    ca_bundle: Option<PathBuf>,
     platform: &str,
     gates: &[Gate],
 ) -> Plan {
@@ -118,7 +117,7 @@ pub fn work_out(
         images: images.collect(),
         gates: gates.to_vec(),
         bases,
-        ca_bundle,
+        ca_bundle: None,
         platform: platform.to_owned(),
         limits: Limits::default(),
         manifests: catalogue.manifests.clone(),

@@ -139,10 +139,10 @@ pub async fn work_out(
         &revisions.of,
         &inputs,
         bases,
-        setup::ca_bundle(),
         &platform,
         gates,
     );
+    plan.ca_bundle = setup::ca_bundle();
     plan.limits = context.limits;
     plan.head = revisions.head;
     Ok((plan, revisions.words))
