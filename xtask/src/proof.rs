@@ -102,9 +102,4 @@ impl Proof {
             .checked_sub(age)
             .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
-
-    /// The image of a service.
-    pub fn image(&self, service: &str) -> Option<&ProvenImage> {
-        self.images.iter().find(|image| image.service == service)
-    }
 }

@@ -7,8 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use bollard::API_DEFAULT_VERSION;
+#[expect(
+    clippy::disallowed_types,
+    reason = "this is the one place that speaks to the Docker API"
+)]
+use bollard::Docker;
 use bollard::errors::Error;
-use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::context::{Address, Choice, Tls};
@@ -55,10 +60,6 @@ impl Engine {
     ///
     /// # Errors
     /// Exit 3 where it does not answer within 5 s (by ssh 20 s), or where it is too old.
-    #[expect(
-        clippy::disallowed_types,
-        reason = "this is the one place that speaks to the Docker API"
-    )]
     pub async fn connect_to(choice: &Choice) -> Result<Self> {
         let limit = if matches!(choice.address, Address::Ssh(..)) {
             ANSWER_BY_LOGIN

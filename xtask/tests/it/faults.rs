@@ -39,7 +39,8 @@ pub(crate) fn stack(name: &str, mode: &'static str) -> Checkout {
     });
     compose["networks"]["edge"] = json!({});
     checkout.write("compose/compose.yaml", &compose.to_string());
-    let ports = json!({"services": { format!("{name}-edge"): { "ports": ["${HORME_PUBLISH:-127.0.0.1}::8000"] } }});
+    let ports =
+        json!({"services": { format!("{name}-edge"): { "ports": ["${HORME_PUBLISH:-127.0.0.1}::8000"] } }});
     checkout.write("compose/compose.ci.yaml", &ports.to_string());
     checkout.write(&format!("services/{name}/faults/rows.json"), TRAFFIC);
     checkout
