@@ -4,6 +4,7 @@
 mod auth;
 mod blobs;
 mod challenge;
+mod deleting;
 mod login;
 mod manifests;
 #[cfg(test)]

@@ -47,3 +47,4 @@ mod surroundings;
 mod terminal;
 mod trend;
 mod verify;
+mod verify_hostile;

@@ -8,30 +8,29 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::checkout::{Checkout, Ended, Fixture, ended};
-use crate::releasing::{OWNER, Releasing};
-use crate::stub::{Fault, Login, Look, Right, Stub, User};
+use crate::stub::{Fault, Look, Stub};
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const GATES: [&str; 6] = ["build", "lint", "scan", "budget", "boot", "network"];
 
-const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
-const SBOM: &str = "https://cyclonedx.org/bom";
-const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
-const VERDICTS: &str = "https://in-toto.io/attestation/test-result/v0.1";
-const ALL: [&str; 4] = [SIGNATURE, SBOM, PROVENANCE, VERDICTS];
+pub(crate) const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
+pub(crate) const SBOM: &str = "https://cyclonedx.org/bom";
+pub(crate) const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+pub(crate) const VERDICTS: &str = "https://in-toto.io/attestation/test-result/v0.1";
+pub(crate) const ALL: [&str; 4] = [SIGNATURE, SBOM, PROVENANCE, VERDICTS];
 
 /// A registry, and whoever publishes in it.
-struct Published {
+pub(crate) struct Published {
     /// `acme/horme-test-<name>`.
-    repository: String,
-    stub: Stub,
-    checkout: Checkout,
+    pub(crate) repository: String,
+    pub(crate) stub: Stub,
+    pub(crate) checkout: Checkout,
 }
 
 impl Published {
-    fn new(name: &str, look: Look) -> Self {
+    pub(crate) fn new(name: &str, look: Look) -> Self {
         let published = Published {
             repository: format!("acme/{}", Fixture::new(name).image_name()),
             stub: Stub::with(look),
@@ -42,7 +41,7 @@ impl Published {
     }
 
     /// Release 1.4.2 of one image, with everything attached.
-    fn whole(name: &str) -> (Self, String) {
+    pub(crate) fn whole(name: &str) -> (Self, String) {
         let published = Published::new(name, Look::default());
         let digest = published.image("linux/amd64", &["1.4.2", "claim-1.4.2"]);
         published.attach_all(&digest, &ALL);
@@ -63,7 +62,7 @@ impl Published {
     }
 
     /// An image of nothing, another one for each platform.
-    fn image(&self, platform: &str, tags: &[&str]) -> String {
+    pub(crate) fn image(&self, platform: &str, tags: &[&str]) -> String {
         let content = self.stub.content();
         let config = json!({ "os": "linux", "architecture": platform }).to_string();
         let config = json!({ "mediaType": "application/vnd.oci.image.config.v1+json",
@@ -72,7 +71,7 @@ impl Published {
         self.put(MANIFEST, &manifest, tags)
     }
 
-    fn put(&self, media_type: &str, manifest: &Value, tags: &[&str]) -> String {
+    pub(crate) fn put(&self, media_type: &str, manifest: &Value, tags: &[&str]) -> String {
         let (content, text) = (self.stub.content(), manifest.to_string());
         let digest = digest(text.as_bytes());
         content.put_manifest(&self.repository, &digest, media_type, text.as_bytes());
@@ -83,7 +82,7 @@ impl Published {
     }
 
     /// A statement about a digest, signed with a key; the bundle.
-    fn sign(&self, digest: &str, kind: &str, predicate: &Value, key: &str) -> Vec<u8> {
+    pub(crate) fn sign(&self, digest: &str, kind: &str, predicate: &Value, key: &str) -> Vec<u8> {
         let manifest = self.stub.content().manifest(&self.repository, digest).unwrap();
         std::fs::write(self.path("subject"), manifest).unwrap();
         std::fs::write(self.path("predicate"), predicate.to_string()).unwrap();
@@ -112,7 +111,7 @@ impl Published {
     }
 
     /// Attaches bundles to a digest, in an index of its own where the registry keeps none.
-    fn attach(&self, digest: &str, bundles: &[(&str, Vec<u8>)]) {
+    pub(crate) fn attach(&self, digest: &str, bundles: &[(&str, Vec<u8>)]) {
         let content = self.stub.content();
         let empty = json!({ "mediaType": "application/vnd.oci.empty.v1+json",
             "digest": content.put_blob(&self.repository, b"{}"), "size": 2 });
@@ -132,7 +131,7 @@ impl Published {
         self.put(INDEX, &index, &[&digest.replace(':', "-")]);
     }
 
-    fn predicate(&self, kind: &str) -> Value {
+    pub(crate) fn predicate(&self, kind: &str) -> Value {
         predicate(kind, self.repository.trim_start_matches("acme/"))
     }
 
@@ -143,7 +142,7 @@ impl Published {
         self.attach(digest, &signed.collect::<Vec<_>>());
     }
 
-    fn verify(&self, words: &[&str]) -> Ended {
+    pub(crate) fn verify(&self, words: &[&str]) -> Ended {
         let image = format!("{}/{}{}", self.stub.host(), self.repository, words[0]);
         let mut all = vec!["verify", &image, "--key", "release.pub"];
         all.extend(&words[1..]);
@@ -151,7 +150,7 @@ impl Published {
     }
 
     /// Code, and each check as JSON tells it: `name outcome`, of the reference first, then of each manifest.
-    fn told(&self, words: &[&str]) -> (Option<i32>, Vec<String>) {
+    pub(crate) fn told(&self, words: &[&str]) -> (Option<i32>, Vec<String>) {
         let ended = self.verify(&[words, &["--format", "json"]].concat());
         let document: Value = serde_json::from_str(&ended.stdout)
             .unwrap_or_else(|error| panic!("one document: {error}: {}", ended.said()));
@@ -176,7 +175,7 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// What a release says of the image of that name, as shortly as it can be said.
-fn predicate(kind: &str, image: &str) -> Value {
+pub(crate) fn predicate(kind: &str, image: &str) -> Value {
     match kind {
         SBOM => {
             json!({ "bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{ "name": "serde" }] })
@@ -199,7 +198,7 @@ fn predicate(kind: &str, image: &str) -> Value {
     }
 }
 
-const PASSED: [&str; 6] = [
+pub(crate) const PASSED: [&str; 6] = [
     "tag and digest passed",
     "claim passed",
     "signature passed",
@@ -349,94 +348,6 @@ fn a_tag_that_was_moved_is_not_what_was_released() {
     );
 }
 
-/// Whoever may push needs no key to copy one service's image, with all that is attached to it, to another's name.
-#[test]
-fn the_image_of_another_service_is_no_release_of_this_one() {
-    let (mut published, digest) = Published::whole("att-other");
-    published.repository = "acme/horme-test-att-victim".to_owned();
-    let copied = published.image("linux/amd64", &["1.4.2", "claim-1.4.2"]);
-    assert_eq!(copied, digest);
-    let signed = ALL.map(|kind| {
-        let said = predicate(kind, "horme-test-att-other");
-        (kind, published.sign(&digest, kind, &said, "release"))
-    });
-    published.attach(&digest, &signed);
-    let ended = published.verify(&[":1.4.2"]);
-    assert_eq!(ended.code, Some(1), "{}", ended.said());
-    let words = "it is about the image horme-test-att-other, not horme-test-att-victim";
-    assert!(ended.stdout.contains(words), "{}", ended.stdout);
-}
-
-#[test]
-fn verdicts_older_than_the_reader_wants_are_none() {
-    let (published, _) = Published::whole("att-old");
-    let (code, checks) = published.told(&[":1.4.2", "--max-age", "30"]);
-    assert_eq!((code, checks[5].as_str()), (Some(1), "gate verdicts violated"));
-    assert_eq!(published.told(&[":1.4.2", "--max-age", "36500"]).0, Some(0));
-}
-
-/// Whoever may push may attach what cannot be read: it hides nothing of what else is attached.
-#[test]
-fn one_broken_attachment_hides_nothing() {
-    let (published, digest) = Published::whole("att-broken");
-    let content = published.stub.content();
-    let tag = digest.replace(':', "-");
-    let index = content.manifest(&published.repository, &tag).unwrap();
-    let mut index: Value = serde_json::from_slice(&index).unwrap();
-    let manifests = index["manifests"].as_array_mut().unwrap();
-    let gone = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": BUNDLE,
-        "layers": [{ "mediaType": BUNDLE, "digest": format!("sha256:{}", "1".repeat(64)), "size": 7 }] });
-    let entry = json!({ "mediaType": MANIFEST, "artifactType": BUNDLE, "size": 1,
-        "digest": published.put(MANIFEST, &gone, &[]) });
-    manifests.push(entry);
-    published.put(INDEX, &index, &[&tag]);
-    let ended = published.verify(&[":1.4.2"]);
-    assert_eq!(ended.code, Some(0), "{}", ended.said());
-    assert!(
-        ended.stdout.contains("(of 2 attached, 1 do not hold)"),
-        "{}",
-        ended.stdout
-    );
-    assert_eq!(
-        published.told(&[":1.4.2"]),
-        (Some(0), PASSED.map(str::to_owned).to_vec())
-    );
-    // Nothing sound beside it: it may be what is missing.
-    let lacks = |kinds: &[&'static str]| {
-        let signed: Vec<_> = kinds
-            .iter()
-            .map(|kind| {
-                (
-                    *kind,
-                    published.sign(&digest, kind, &published.predicate(kind), "release"),
-                )
-            })
-            .collect();
-        published.attach(&digest, &signed);
-        let index = content.manifest(&published.repository, &tag).unwrap();
-        let mut index: Value = serde_json::from_slice(&index).unwrap();
-        let entry = json!({ "mediaType": MANIFEST, "artifactType": BUNDLE, "size": 1,
-            "digest": published.put(MANIFEST, &gone, &[]) });
-        index["manifests"].as_array_mut().unwrap().push(entry);
-        published.put(INDEX, &index, &[&tag]);
-        published.told(&[":1.4.2"])
-    };
-    let (code, checks) = lacks(&[SIGNATURE, PROVENANCE, VERDICTS]);
-    assert_eq!(
-        (code, checks[3].as_str()),
-        (Some(3), "bill of materials undecided")
-    );
-}
-
-#[test]
-fn other_bytes_than_the_digest_says_are_an_answer() {
-    let (published, digest) = Published::whole("att-bytes");
-    published.stub.fault_from("GET", "/manifests/", 1, Fault::Other);
-    let (code, checks) = published.told(&[&format!("@{digest}")]);
-    assert_eq!(code, Some(1), "{checks:?}");
-    assert_eq!(checks.last().unwrap(), "look violated");
-}
-
 #[test]
 fn each_image_of_an_index_is_looked_at() {
     let published = Published::new("att-index", Look::default());
@@ -577,59 +488,4 @@ fn a_checkout_says_whom_it_trusts_and_where_a_service_is_published() {
         "{}",
         ended.said()
     );
-}
-
-/// A registry that hides what does not exist yet from who may only pull takes a first release, too. What the release
-/// itself signed is verified, and copied to the other service's name it is not.
-#[test]
-fn a_first_release_to_a_registry_like_docker_hub_is_verified() {
-    let stub = Stub::with(Look {
-        hides_unknown: true,
-        login: Login::Token {
-            users: vec![User::new("ada", "right", Right::Push)],
-            anonymous: true,
-        },
-        ..Look::default()
-    });
-    let releasing = Releasing::new("att-first", &stub);
-    // "ada:right"
-    let login = json!({ "auths": { stub.host(): { "auth": "YWRhOnJpZ2h0" } } });
-    releasing
-        .checkout
-        .write("state/docker/config.json", &login.to_string());
-    let dry_run = releasing.release(&["--dry-run"]);
-    assert_eq!(dry_run.code, Some(0), "{}", dry_run.said());
-    let released = releasing.release(&[]);
-    assert_eq!(released.code, Some(0), "{}", released.said());
-
-    let verify = |service: usize| {
-        let image = format!("{}/{}:1.4.2", stub.host(), releasing.repository(service));
-        let words = ["verify", &image, "--key", "docker/policy/release.pub"];
-        // Who reads is nobody.
-        let mut command = releasing.checkout.command(&words);
-        let nobody = releasing.checkout.path("no-login");
-        ended(command.env("DOCKER_CONFIG", nobody).output().unwrap())
-    };
-    for service in [0, 1] {
-        let verified = verify(service);
-        assert_eq!(verified.code, Some(0), "{}", verified.said());
-    }
-    let (content, victim) = (stub.content(), releasing.repository(1));
-    let snapshot = content.snapshot();
-    let other = &snapshot[&releasing.repository(0)];
-    assert!(victim.starts_with(OWNER));
-    other.blobs.values().for_each(|bytes| {
-        content.put_blob(&victim, bytes);
-    });
-    for (digest, (kind, bytes)) in &other.manifests {
-        content.put_manifest(&victim, digest, kind, bytes);
-    }
-    for (tag, digest) in &other.tags {
-        let (kind, bytes) = &other.manifests[digest];
-        content.put_manifest(&victim, tag, kind, bytes);
-    }
-    let copied = verify(1);
-    assert_eq!(copied.code, Some(1), "{}", copied.said());
-    let words = "it is about the image horme-test-att-first-a, not horme-test-att-first-b";
-    assert!(copied.stdout.contains(words), "{}", copied.stdout);
 }
