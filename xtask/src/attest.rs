@@ -21,7 +21,7 @@ use crate::exit::Failure;
 use crate::proof::{Proof, ProvenImage};
 
 pub use classic::{Classic, classic};
-pub use find::{Attached, find, sound, work_folder};
+pub use find::{Attached, find, work_folder};
 pub use job::Job;
 pub use own::own_trust;
 pub use signing::{provide, sign, sign_classic, verify};

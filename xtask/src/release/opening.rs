@@ -91,7 +91,7 @@ pub async fn begun<'a>(context: &'a Context, options: &ReleaseOptions) -> Result
     Ok(Opened {
         work: Work {
             context,
-            client: Client::new(context, &ready.plan.host)?,
+            client: Client::to_push(context, &ready.plan.host)?,
             layout: stage::open(&journal.folder)?,
             journal,
             plan: ready.plan,
@@ -242,7 +242,7 @@ pub async fn resumed<'a>(context: &'a Context, options: &ReleaseOptions) -> Resu
         ages: settings.ages,
         work: Work {
             context,
-            client: Client::new(context, &settings.host)?,
+            client: Client::to_push(context, &settings.host)?,
             layout: stage::open(&journal.folder)?,
             plan: state.plan.context("a journal that is staged has a plan")?,
             journal,

@@ -33,7 +33,7 @@ pub async fn run(context: &Context, options: &ReleaseOptions, version: &str) -> 
         return Err(Failure::usage(what, opening::there_is(&lock)).into());
     }
     let state = state.unwrap_or_default();
-    let client = Client::new(context, &settings.host)?;
+    let client = Client::to_push(context, &settings.host)?;
     let mut later = later_here(&lock, version, &state);
     if phase == Some(Phase::Undoing) || phase == Some(Phase::Done) || phase == Some(Phase::Moving) {
         later.extend(later_there(&client, &lock, &state).await?);
