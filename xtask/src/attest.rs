@@ -4,6 +4,7 @@
 mod classic;
 mod find;
 mod job;
+mod own;
 mod provenance;
 mod signing;
 mod statement;
@@ -20,8 +21,9 @@ use crate::exit::Failure;
 use crate::proof::{Proof, ProvenImage};
 
 pub use classic::{Classic, classic};
-pub use find::{Attached, find, sound, work_folder};
+pub use find::{Attached, find, work_folder};
 pub use job::Job;
+pub use own::own_trust;
 pub use signing::{provide, sign, sign_classic, verify};
 pub use statement::{EMPTY, attachment};
 pub use verdicts::Verdicts;

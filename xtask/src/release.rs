@@ -33,6 +33,7 @@ use crate::exit::Exit;
 use crate::proof::Verified;
 use crate::report;
 
+use settings::Ages;
 use work::Work;
 
 /// Releases, goes on with a release, or takes one back.
@@ -67,6 +68,7 @@ struct Opened<'a> {
     /// Needed where something is left to be signed.
     signer: Option<Signer>,
     trust: Option<Trust>,
+    ages: Ages,
 }
 
 async fn release(context: &Context, options: &ReleaseOptions) -> Result<String> {
@@ -84,13 +86,7 @@ async fn release(context: &Context, options: &ReleaseOptions) -> Result<String> 
 async fn carry_out(opened: &Opened<'_>) -> Result<()> {
     let work = &opened.work;
     // Offline, but for identities: the same bytes are sent however often the rest is tried.
-    sign::all(
-        work,
-        &opened.verified,
-        opened.signer.as_ref(),
-        opened.trust.as_ref(),
-    )
-    .await?;
+    sign::all(opened).await?;
     // By digest: nobody who asks for a tag sees any of it.
     push::all(work).await?;
     attach::all(work).await?;

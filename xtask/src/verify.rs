@@ -7,13 +7,14 @@ mod reference;
 
 use anyhow::Result;
 
-use crate::attest::{self, Trust};
+use crate::attest::{self, Attached, Kind, Trust};
 use crate::cli::{Format, VerifyOptions};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::planning;
 use crate::release::settings::Settings;
 use crate::report;
+use crate::verdict::Outcome;
 use reference::{Named, Reference};
 
 /// Prints what holds and what does not.
@@ -34,6 +35,29 @@ pub async fn run(context: &Context, options: &VerifyOptions) -> Result<Exit> {
         Format::Json => serde_json::to_string_pretty(&answer)?,
     });
     Ok(exit)
+}
+
+/// What is asked of what is attached to an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The last part of its repository's name.
+    pub image: &'a str,
+    /// `None`: the index over several.
+    pub platform: Option<&'a str>,
+    /// Days; of the gates' verdicts.
+    pub max_age_days: u32,
+}
+
+/// Whether a statement of that kind is attached which a look at the image would pass.
+pub fn would_pass(kind: Kind, attached: &[Attached], wanted: Wanted) -> bool {
+    let beside = judging::Beside {
+        trusted: "",
+        image: wanted.image,
+        platform: wanted.platform,
+        max_age_days: Some(wanted.max_age_days),
+        now: jiff::Timestamp::now(),
+    };
+    judging::check(kind, attached, beside).outcome == Outcome::Passed
 }
 
 /// Which image, and whom to trust about it. The checkout's own settings are read only where they are needed.

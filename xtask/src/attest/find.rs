@@ -1,6 +1,5 @@
 //! What is attached to a digest in a registry, and what of it holds.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,12 +65,6 @@ pub async fn find(
     let looks: Vec<Result<Vec<Attached>>> = stream::iter(looks).buffered(AT_ONCE).collect().await;
     let looks: Vec<Vec<Attached>> = looks.into_iter().collect::<Result<_>>()?;
     Ok(looks.into_iter().flatten().collect())
-}
-
-/// The kinds of which one holds at least.
-pub fn sound(attached: &[Attached]) -> BTreeSet<Kind> {
-    let sound = attached.iter().filter(|one| one.held.is_ok());
-    sound.map(|one| one.kind).collect()
 }
 
 /// What an attachment is. One that cannot be read may be of the kind that it is listed as, or of any: it hides no other.

@@ -25,7 +25,7 @@ pub async fn provide(context: &Context) -> Result<()> {
 }
 
 /// The program and what it understands. Known for as long as the file stays as it is.
-async fn cosign(context: &Context) -> Result<(PathBuf, Dialect)> {
+pub(super) async fn cosign(context: &Context) -> Result<(PathBuf, Dialect)> {
     let program = setup::cosign(context).await?;
     let subject = (evidence::file(&program), env!("HORME_PIPELINE"));
     if let Some(known) = context.cache.get("cosign", &subject) {
@@ -113,7 +113,7 @@ fn secrets(signer: &Signer) -> Vec<String> {
         .collect()
 }
 
-async fn signed(context: &Context, signer: &Signer, mut call: Call) -> Result<()> {
+pub(super) async fn signed(context: &Context, signer: &Signer, mut call: Call) -> Result<()> {
     named_key(signer)?;
     call.secrets = secrets(signer);
     for secret in &call.secrets {

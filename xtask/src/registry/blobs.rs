@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use reqwest::header::{CONTENT_LENGTH, LOCATION};
 use reqwest::{Method, Response, Url};
+use sha2::{Digest, Sha256};
 
 use super::challenge::{Action, Scopes};
 use super::refusal::Doing;
@@ -111,6 +112,34 @@ impl Repository {
             .map_err(|error| anyhow::Error::from(error.error))
             .with_context(cannot)?;
         Ok(())
+    }
+
+    /// Reads a blob of so many bytes and checks it against its digest; nothing of it is kept.
+    ///
+    /// # Errors
+    /// As of [`Repository::blob`].
+    pub async fn check_blob(&self, digest: &str, size: u64) -> Result<()> {
+        let what = format!("{}@{digest}", self.shown());
+        self.again(&what, Limits::moving(size), || self.check_once(digest, size))
+            .await
+    }
+
+    async fn check_once(&self, digest: &str, size: u64) -> Result<(), Fault> {
+        let mut answer = self.get_blob(digest).await?;
+        let (mut hasher, mut length) = (Sha256::new(), 0);
+        while length <= size {
+            let piece = answer.chunk().await;
+            let Some(piece) = piece.map_err(|error| self.client.unreachable(&error))? else {
+                break;
+            };
+            length += piece.len() as u64;
+            hasher.update(&piece);
+        }
+        if length != size {
+            let found = format!("{length} bytes of {size}");
+            return Err(self.other(digest, &found).into());
+        }
+        Ok(self.check(digest, &format!("sha256:{}", hash::hex(hasher)))?)
     }
 
     async fn get_blob(&self, digest: &str) -> Result<Response, Fault> {

@@ -31,6 +31,8 @@ pub async fn all(work: &Work<'_>) -> Result<()> {
 
 async fn one(work: &Work<'_>, subject: Subject<'_>) -> Result<()> {
     let (repository, digest) = (work.repository(subject.image), &subject.descriptor.digest);
+    // Where the statement is found, so is this: a release that begins anew keeps both.
+    classic::attach(work, &repository, &subject).await?;
     let ours = work.attachments(&subject)?;
     if !ours.is_empty() {
         let listed = repository.referrers(digest).await?;
@@ -55,7 +57,6 @@ async fn one(work: &Work<'_>, subject: Subject<'_>) -> Result<()> {
             list.add(work.context, &repository, &ours).await?;
         }
     }
-    classic::attach(work, &repository, &subject).await?;
     let image = subject.image.image.clone();
     work.journal.write(Step::Attached {
         image,

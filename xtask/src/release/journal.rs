@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 
-pub use lock::Lock;
+pub use lock::{Lock, withdrawn};
 pub use step::{Former, FormerManifest, Line, Sent, Statement, Step, Tag};
 
 use super::state::State;
@@ -22,6 +22,12 @@ pub const VERSION: u32 = 1;
 
 /// The lines, in the journal's folder.
 pub const FILE: &str = "journal.jsonl";
+
+/// What the name of a journal ends with that made room for a new one, before its number: no version and no tag has that.
+pub const KEPT: char = '~';
+
+/// What the name of a journal begins with before everything that it sends is there: no tag begins with a dot.
+pub const NEW: &str = ".new-";
 
 /// A journal that is open: nobody else writes to any journal of this owner.
 #[derive(Debug)]
@@ -100,11 +106,20 @@ impl Journal {
         Ok(())
     }
 
+    /// Gives the journal its name, now that it can be resumed.
+    ///
+    /// # Errors
+    /// The folder cannot be renamed.
+    pub fn rename(&mut self, folder: PathBuf) -> Result<()> {
+        std::fs::rename(&self.folder, &folder)
+            .with_context(|| format!("cannot rename {} to {}", self.folder.display(), folder.display()))?;
+        self.folder = folder;
+        Ok(())
+    }
+
     /// Lets go of what was pushed: the lines are enough to take the release back.
     pub fn slim(&self) {
-        for name in ["layout", "bundles"] {
-            let _ = std::fs::remove_dir_all(self.folder.join(name));
-        }
+        slim(&self.folder);
     }
 
     /// What was done so far.
@@ -114,6 +129,13 @@ impl Journal {
             .unwrap_or_else(PoisonError::into_inner)
             .state
             .clone()
+    }
+}
+
+/// The same of a journal that is not open.
+pub fn slim(folder: &Path) {
+    for name in ["layout", "bundles"] {
+        let _ = std::fs::remove_dir_all(folder.join(name));
     }
 }
 
@@ -152,13 +174,19 @@ pub fn read(folder: &Path) -> Result<(Vec<Line>, u64)> {
 }
 
 /// `$XDG_STATE_HOME/horme/releases`, or the same under `~/.local/state`.
-pub fn default_folder() -> PathBuf {
+fn default_folder() -> PathBuf {
     let leases = crate::engine::Lease::dir();
     leases.parent().unwrap_or(&leases).join("releases")
 }
 
+/// Where the journals of an owner lie, in a folder that is named or the usual one.
+pub fn folder(named: Option<&Path>, host: &str, owner: &str) -> PathBuf {
+    let journals = named.map_or_else(default_folder, Path::to_path_buf);
+    folder_of(&journals, host, owner)
+}
+
 /// Where the journals of an owner lie. An owner may have several parts: they are one folder's name.
-pub fn folder_of(journals: &Path, host: &str, owner: &str) -> PathBuf {
+fn folder_of(journals: &Path, host: &str, owner: &str) -> PathBuf {
     let owner = if owner.is_empty() {
         "-".to_owned()
     } else {

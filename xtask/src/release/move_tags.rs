@@ -47,6 +47,10 @@ pub async fn all(work: &Work<'_>) -> Result<()> {
     refuse_moved(work, &moves, &now)?;
     remember(work, &moves, &now)?;
     claim(work).await?;
+    // Two machines may have found the version free at the same time: whose claims stand goes on.
+    confirm_claims(work).await?;
+    let now = look(work, &moves).await?;
+    refuse_moved(work, &moves, &now)?;
     work.journal.write(Step::Moving)?;
     for wave in waves(&work.plan.version, &moves) {
         let moved = each(wave.iter().map(|one| put(work, one, &now))).await;
@@ -151,16 +155,7 @@ async fn claim_one(work: &Work<'_>, image: &ImageRelease, claim: &TagMove) -> Re
     let repository = work.repository(image);
     match repository.resolve(&claim.tag).await? {
         Some(there) if there.digest == claim.to => {}
-        Some(there) => {
-            let version = &work.plan.version;
-            let what = format!(
-                "{version} of {} was published with another digest: {}, not {}",
-                repository.shown(),
-                there.digest,
-                claim.to
-            );
-            return Err(Failure::usage(what, "versions are immutable: release under the next one").into());
-        }
+        Some(there) => return Err(claimed_by_another(work, image, claim, &there.digest)),
         None => {
             let (media_type, bytes) = work.named(image)?;
             repository.put_manifest(&claim.tag, &media_type, &bytes).await?;
@@ -169,6 +164,30 @@ async fn claim_one(work: &Work<'_>, image: &ImageRelease, claim: &TagMove) -> Re
     }
     let image = image.image.clone();
     work.journal.write(Step::Claimed { image })
+}
+
+async fn confirm_claims(work: &Work<'_>) -> Result<()> {
+    let claims = work.plan.images.iter();
+    let claims = claims.filter_map(|image| Some((image, image.claim.as_ref()?)));
+    let asked = claims.map(|(image, claim)| async move {
+        match work.repository(image).resolve(&claim.tag).await? {
+            Some(there) if there.digest != claim.to => {
+                Err(claimed_by_another(work, image, claim, &there.digest))
+            }
+            Some(_) => Ok(()),
+            None => confirm(work, image, claim).await,
+        }
+    });
+    side_by_side(asked).await.map(drop)
+}
+
+fn claimed_by_another(work: &Work<'_>, image: &ImageRelease, claim: &TagMove, there: &str) -> anyhow::Error {
+    let (version, repository) = (&work.plan.version, work.repository(image).shown());
+    let what = format!(
+        "{version} of {repository} was published with another digest: {there}, not {}",
+        claim.to
+    );
+    Failure::usage(what, "versions are immutable: release under the next one").into()
 }
 
 async fn put(work: &Work<'_>, one: &Move<'_>, now: &Now) -> Result<()> {
@@ -212,7 +231,7 @@ async fn take_back(work: &Work<'_>, error: anyhow::Error) -> anyhow::Error {
         return error;
     }
     let resume = "when the registry is well: `cargo xtask release --resume`";
-    let ended = put_back::all(work.context, &work.client, &work.journal).await;
+    let ended = put_back::all(work.context, &work.client, &work.journal, &Default::default()).await;
     let what = match ended {
         Ok(back) => format!("not all tags could be moved: {error:#}\n{}", back.words()),
         Err(back) => format!(

@@ -1,18 +1,17 @@
 //! How a release begins, and how one that was interrupted goes on: which journal it writes to, and what it may go by.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
 use super::Opened;
-use super::journal::{self, Former, Journal, Lock, Step, VERSION};
+use super::journal::{self, Former, Journal, KEPT, Lock, Step, VERSION};
 use super::plan::ReleasePlan;
-use super::preconditions;
+use super::preconditions::{self, Ready};
 use super::settings::Settings;
 use super::stage;
 use super::state::{Phase, State};
 use super::work::Work;
-use crate::attest::Signer;
 use crate::cli::ReleaseOptions;
 use crate::context::Context;
 use crate::exit::Failure;
@@ -22,17 +21,39 @@ use crate::registry::Client;
 use crate::tool::git;
 use crate::verdict::Gate;
 
-/// What the name of a journal ends with that makes room for a new one: no version and no tag has that.
-const KEPT: char = '~';
-
 /// The lock on all journals of an owner.
 ///
 /// # Errors
 /// As of [`Lock::take`].
 pub fn lock(context: &Context, options: &ReleaseOptions, settings: &Settings, what: &str) -> Result<Lock> {
-    let journals = options.journal.clone().unwrap_or_else(journal::default_folder);
-    let folder = journal::folder_of(&journals, &settings.host, &settings.owner);
-    Lock::take(folder, &context.run_id, what)
+    let folder = journal::folder(options.journal.as_deref(), &settings.host, &settings.owner);
+    let lock = Lock::take(folder, &context.run_id, what)?;
+    finish_renaming(&lock)?;
+    Ok(lock)
+}
+
+/// A run that was killed between making room for a journal and giving it its name: it is whole, and gets it now.
+fn finish_renaming(lock: &Lock) -> Result<()> {
+    for (name, folder) in unnamed(lock) {
+        let named = lock.folder.join(name);
+        let is_whole =
+            journal::read(&folder).is_ok_and(|(lines, _)| State::of(&lines).phase >= Phase::Staged);
+        if is_whole && !named.exists() {
+            std::fs::rename(&folder, &named)
+                .with_context(|| format!("cannot rename {}", folder.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Journals that have no name yet: what they are to be called, and where they lie.
+fn unnamed(lock: &Lock) -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(&lock.folder).into_iter().flatten().flatten();
+    let named = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        Some((name.strip_prefix(journal::NEW)?.to_owned(), entry.path()))
+    });
+    named.collect()
 }
 
 /// A release from its beginning: nothing is sent before everything that it sends lies in its folder.
@@ -54,39 +75,76 @@ pub async fn begun<'a>(context: &'a Context, options: &ReleaseOptions) -> Result
     let lock = lock(context, options, &settings, &what)?;
     if !options.snapshot {
         refuse_unfinished(&lock, &version)?;
+        refuse_half_moved(context, &lock, &version)?;
     }
-    let staging = lock.folder.join("staging");
-    let _ = std::fs::remove_dir_all(&staging);
+    let staging = lock.folder.join(".staging");
+    let left = unnamed(&lock).into_iter().map(|(_, folder)| folder);
+    left.chain([staging.clone()]).for_each(|folder| {
+        let _ = std::fs::remove_dir_all(folder);
+    });
     let looking = context.board.step("preconditions");
     let ready = preconditions::look(context, options, &staging).await?.ready()?;
     drop(looking);
     ready.notes.iter().for_each(|note| context.board.note(note));
-    let inherited = make_room(&lock, &ready.plan)?;
-    let opened = Step::Opened {
-        version: VERSION,
-        release: ready.plan.version.clone(),
-        snapshot: ready.plan.snapshot,
-        commit: ready.plan.commit.clone(),
-        inherited,
-    };
-    let journal = Journal::begin(lock, &ready.plan.version, &context.run_id, opened)?;
-    let layout = stage::lay_down(&journal.folder, &ready.plan, &ready.sources)?;
+    let journal = staged(context, lock, &ready)?;
     let _ = std::fs::remove_dir_all(&staging);
-    journal.write(Step::Staged {
-        plan: Box::new(ready.plan.clone()),
-    })?;
     Ok(Opened {
         work: Work {
             context,
             client: Client::to_push(context, &ready.plan.host)?,
+            layout: stage::open(&journal.folder)?,
             journal,
             plan: ready.plan,
-            layout,
         },
         verified: ready.sources.into_iter().map(|source| source.verified).collect(),
         signer: Some(ready.signer),
         trust: ready.settings.trust,
+        ages: ready.settings.ages,
     })
+}
+
+/// A journal that can be resumed. It lies aside until it can: whatever ends this, the last one's memory stays.
+fn staged(context: &Context, lock: Lock, ready: &Ready) -> Result<Journal> {
+    let plan = &ready.plan;
+    let opened = Step::Opened {
+        version: VERSION,
+        release: plan.version.clone(),
+        snapshot: plan.snapshot,
+        commit: plan.commit.clone(),
+        inherited: inherited(&state_of(&lock, &plan.version)?.unwrap_or_default(), plan),
+    };
+    let named = lock.folder.join(&plan.version);
+    let aside = format!("{}{}", journal::NEW, plan.version);
+    let mut journal = Journal::begin(lock, &aside, &context.run_id, opened)?;
+    stage::lay_down(&journal.folder, plan, &ready.sources)?;
+    journal.write(Step::Staged {
+        plan: Box::new(plan.clone()),
+    })?;
+    make_room(&named)?;
+    journal.rename(named)?;
+    Ok(journal)
+}
+
+/// Another version whose tags were moving is somebody's duty still; one that waits otherwise is mentioned.
+fn refuse_half_moved(context: &Context, lock: &Lock, version: &str) -> Result<()> {
+    let others = lock.all().into_iter();
+    for (name, state) in others.filter(|(name, state)| name != version && !state.snapshot) {
+        let (words, commit) = (state.phase.words(), &state.commit);
+        let hint = match state.phase {
+            Phase::Moving => {
+                format!("`git checkout {commit}`, then `cargo xtask release --resume`; or `--undo {name}`")
+            }
+            Phase::Undoing => format!("`cargo xtask release --undo {name}`"),
+            Phase::Staged => {
+                let note = format!("the release {name} waits: {words}; `--undo {name}` closes it");
+                context.board.note(&note);
+                continue;
+            }
+            Phase::Opened | Phase::Done | Phase::Undone => continue,
+        };
+        return Err(Failure::usage(format!("the release {name} is {words}"), hint).into());
+    }
+    Ok(())
 }
 
 fn refuse_unfinished(lock: &Lock, version: &str) -> Result<()> {
@@ -118,27 +176,21 @@ pub fn state_of(lock: &Lock, version: &str) -> Result<Option<State>> {
     Ok(Some(State::of(&journal::read(&folder)?.0)))
 }
 
-/// Moves an earlier journal of the same name out of the way. Gives what it remembers of tags that point to the very
-/// images of this plan: this release will find them where that one put them.
-fn make_room(lock: &Lock, plan: &ReleasePlan) -> Result<Vec<Former>> {
-    let folder = lock.folder.join(&plan.version);
+/// Moves an earlier journal of the same name out of the way, without what it would have sent.
+fn make_room(folder: &Path) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
     let failed = || format!("cannot make room for the journal {}", folder.display());
-    let state = state_of(lock, &plan.version)?.unwrap_or_default();
-    if state.phase == Phase::Opened {
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder).with_context(failed)?;
-        }
-        return Ok(Vec::new());
-    }
-    if !plan.snapshot {
-        refuse_unfinished(lock, &plan.version)?;
-    }
-    let kept = |number: u32| -> PathBuf { lock.folder.join(format!("{}{KEPT}{number}", plan.version)) };
+    let kept = |number: u32| PathBuf::from(format!("{}{KEPT}{number}", folder.display()));
     let free = (1..).map(kept).find(|path| !path.exists()).with_context(failed)?;
-    std::fs::rename(&folder, free).with_context(failed)?;
-    Ok(inherited(&state, plan))
+    std::fs::rename(folder, &free).with_context(failed)?;
+    journal::slim(&free);
+    Ok(())
 }
 
+/// What an earlier journal of that version remembers of tags that point to the very images of this plan: this release
+/// will find them where that one put them.
 fn inherited(state: &State, plan: &ReleasePlan) -> Vec<Former> {
     let (Some(earlier), Phase::Done) = (&state.plan, state.phase) else {
         return Vec::new();
@@ -166,7 +218,8 @@ pub async fn resumed<'a>(context: &'a Context, options: &ReleaseOptions) -> Resu
         .unwrap_or_default();
     let lock = lock(context, options, &settings, &format!("the release {version}"))?;
     let state = state_of(&lock, &version)?;
-    if state.as_ref().is_some_and(|state| state.phase == Phase::Opened) {
+    let is_unfinished = state.as_ref().is_some_and(|state| state.phase.is_unfinished());
+    if !is_unfinished && unnamed(&lock).iter().any(|(name, _)| *name == version) {
         // It was cut off before anything was sent: from its beginning, then.
         drop(lock);
         return begun(context, options).await;
@@ -177,11 +230,16 @@ pub async fn resumed<'a>(context: &'a Context, options: &ReleaseOptions) -> Resu
     refuse_other_commit(context, &version, &state).await?;
     refuse_other_images(options, &version, &state)?;
     let journal = Journal::open(lock, &version, &context.run_id)?;
-    let at = state.opened.map(|(_, at)| at).unwrap_or_default();
+    // Where tags were moving, users see a part of it: it is brought to its end, however old it has grown meanwhile.
+    let at = match (state.phase, state.opened) {
+        (Phase::Moving, Some((_, at))) => at,
+        _ => jiff::Timestamp::now(),
+    };
     Ok(Opened {
-        verified: verified(&journal, &settings, at)?,
-        signer: signer(options),
+        verified: verified(&journal, &settings, &version, at)?,
+        signer: preconditions::choose_signer(context, options).ok(),
         trust: settings.trust,
+        ages: settings.ages,
         work: Work {
             context,
             client: Client::to_push(context, &settings.host)?,
@@ -197,7 +255,6 @@ pub fn there_is(lock: &Lock) -> String {
     let all = lock.all();
     let words: Vec<String> = all
         .iter()
-        .filter(|(name, _)| !name.contains(KEPT))
         .map(|(name, state)| format!("{name}: {}", state.phase.words()))
         .collect();
     match &words[..] {
@@ -256,23 +313,27 @@ fn refuse_other_images(options: &ReleaseOptions, version: &str, state: &State) -
     Ok(())
 }
 
-/// The proofs that the release was begun with, judged as they were then: it does not grow too old on the way.
-fn verified(journal: &Journal, settings: &Settings, at: jiff::Timestamp) -> Result<Vec<Verified>> {
+/// The proofs that the release was begun with, judged as of a time.
+fn verified(
+    journal: &Journal,
+    settings: &Settings,
+    version: &str,
+    at: jiff::Timestamp,
+) -> Result<Vec<Verified>> {
     let proofs = stage::proofs(&journal.folder)?.into_iter();
+    let hint = format!(
+        "nobody sees any of it yet: `cargo xtask release --undo {version}`, `cargo xtask ci`, and begin anew"
+    );
     proofs
         .map(|proof| {
             let verified = Verified::of(proof, &Gate::ALL, &settings.ages, at);
-            verified.or_else(|problems| {
+            verified.or_else(|mut problems| {
+                for problem in &mut problems {
+                    problem.hint = Some(hint.clone());
+                }
                 preconditions::refuse(&problems)?;
                 anyhow::bail!("a proof that was not refused, and not verified")
             })
         })
         .collect()
-}
-
-/// With what is signed, where that is said.
-fn signer(options: &ReleaseOptions) -> Option<Signer> {
-    let job = std::env::var_os("ACTIONS_ID_TOKEN_REQUEST_URL");
-    let key = options.sign_key.clone().map(Signer::Key);
-    key.or(job.map(|_| Signer::Keyless))
 }

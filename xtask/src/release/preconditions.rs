@@ -11,6 +11,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use self::checkout::Checkout;
+pub use self::signer::chosen as choose_signer;
+use super::journal;
 use super::plan::{Named, ReleasePlan};
 use super::settings::{POLICY, Settings};
 use super::tags::Occasion;
@@ -87,7 +89,9 @@ pub async fn look(context: &Context, options: &ReleaseOptions, staging: &Path) -
     let signer = signer::look(context, options).await;
     let signer = signer.map_err(|error| problems.extend(error)).ok();
     if settings.trust.is_none() {
-        let word = format!("{POLICY} names no [trust]: `verify` has to be told by a flag whom to trust");
+        let word = format!(
+            "{POLICY} names no [trust]: `verify` has to be told by a flag whom to trust; kept is what this signer signed before"
+        );
         notes.push(word);
     }
     let occasion = occasion(&settings, options, &checkout);
@@ -97,10 +101,13 @@ pub async fn look(context: &Context, options: &ReleaseOptions, staging: &Path) -
         .flatten();
     let mut plan = None;
     if let (Some(occasion), false) = (occasion, found.built.is_empty()) {
-        let named = named(&settings, occasion, &checkout);
+        let mut named = named(&settings, occasion, &checkout);
+        let folder = journal::folder(options.journal.as_deref(), &settings.host, &settings.owner);
+        named.withdrawn = journal::withdrawn(&folder);
         let asked = published::ask(context, named, &found.built, options.dry_run).await;
         plan = asked.plan;
         problems.extend(asked.problems);
+        notes.extend(asked.notes);
     }
     if options.dry_run {
         notes.push("whether this user may push was not asked: a dry run only reads".to_owned());
@@ -136,6 +143,7 @@ fn named(settings: &Settings, occasion: Occasion, checkout: &Checkout) -> publis
             tags: Vec::new(),
         },
         occasion,
+        withdrawn: Vec::new(),
     }
 }
 

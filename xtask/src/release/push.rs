@@ -28,19 +28,19 @@ struct Need<'a> {
 pub async fn all(work: &Work<'_>) -> Result<()> {
     let _under_way = work.context.board.step("pushing");
     let pushed = work.journal.state().pushed;
-    let images: Vec<&ImageRelease> = work
-        .plan
-        .images
-        .iter()
-        .filter(|image| !pushed.contains_key(&image.image))
-        .collect();
-    let needs = needs(&images);
+    let is_left = |image: &&ImageRelease| !pushed.contains_key(&image.image);
+    let all: Vec<&ImageRelease> = work.plan.images.iter().collect();
+    let images: Vec<&ImageRelease> = all.iter().copied().filter(is_left).collect();
+    // Who has its image already needs nothing, and lends.
+    let mut needs = needs(&all);
+    needs.retain(|need| need.images.iter().any(is_left));
     let total = needs
         .iter()
-        .map(|need| need.size * need.images.len() as u64)
+        .map(|need| need.size * need.images.iter().filter(|image| is_left(image)).count() as u64)
         .sum();
     let done = Cell::new(0);
-    let shared = side_by_side(needs.iter().map(|need| share(work, need, &done, total))).await?;
+    let shared = needs.iter().map(|need| share(work, need, &pushed, &done, total));
+    let shared = side_by_side(shared).await?;
     let mut sent: BTreeMap<&str, Sent> = BTreeMap::new();
     for (image, one) in shared.into_iter().flatten() {
         *sent.entry(image).or_default() += one;
@@ -78,12 +78,15 @@ fn needs<'a>(images: &[&'a ImageRelease]) -> Vec<Need<'a>> {
 async fn share<'a>(
     work: &Work<'_>,
     need: &Need<'a>,
+    pushed: &BTreeMap<String, Sent>,
     done: &Cell<u64>,
     total: u64,
 ) -> Result<Vec<(&'a str, Sent)>> {
     let (mut lenders, mut lacking, mut sent) = (Vec::new(), Vec::new(), Vec::new());
     for image in &need.images {
-        if work.repository(image).has_blob(need.digest).await? {
+        if pushed.contains_key(&image.image) {
+            lenders.push(image.repository.clone());
+        } else if work.repository(image).has_blob(need.digest).await? {
             lenders.push(image.repository.clone());
             sent.push((image.image.as_str(), counted(Pushed::There, need.size)));
         } else {

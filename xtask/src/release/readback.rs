@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::attach::is_listed;
 use super::classic;
 use super::journal::Step;
-use super::plan::{ImageRelease, ManifestPlan};
+use super::plan::{BlobStep, ImageRelease, ManifestPlan};
 use super::work::{Subject, Work, side_by_side, subjects};
 use crate::exit::{Exit, Failure};
 use crate::registry::Repository;
@@ -50,7 +50,8 @@ async fn one(work: &Work<'_>, image: &ImageRelease) -> Result<()> {
     work.journal.write(Step::ReadBack { image })
 }
 
-/// The configuration in full; of the layers, that they are there in full length.
+/// The configuration and every layer that this release brought, byte by byte; of the layers that were there before it,
+/// that they are there in full length.
 async fn blobs(work: &Work<'_>, repository: &Repository, manifest: &ManifestPlan) -> Result<()> {
     if let Some(config) = manifest.blobs.first() {
         same_blob(
@@ -61,6 +62,11 @@ async fn blobs(work: &Work<'_>, repository: &Repository, manifest: &ManifestPlan
         .await?;
     }
     for layer in manifest.blobs.iter().skip(1) {
+        if layer.step != BlobStep::There {
+            let read = repository.check_blob(&layer.digest, layer.size_bytes).await;
+            read.map_err(|error| read_wrong(repository, &layer.digest, error))?;
+            continue;
+        }
         match repository.blob_size(&layer.digest).await? {
             Some(size) if size == layer.size_bytes => {}
             Some(size) => {

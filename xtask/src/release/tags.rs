@@ -95,6 +95,16 @@ pub fn floating(version: &Version, released: &[Version]) -> Vec<String> {
     tags
 }
 
+/// In words, which tags a version would have moved if none were higher.
+pub fn staying(version: &Version, released: &[Version]) -> Option<String> {
+    let moving = floating(version, released);
+    let mut stays = floating(version, &[]);
+    stays.retain(|tag| !moving.contains(tag));
+    let highest = released.iter().filter(|other| other.pre.is_empty()).max()?;
+    let word = if stays.len() == 1 { "stays" } else { "stay" };
+    (!stays.is_empty()).then(|| format!("{} {word}: {highest} is released, and higher", stays.join(", ")))
+}
+
 /// # Errors
 /// Exit 2.
 pub fn refuse_build_metadata(version: &Version) -> Result<()> {
@@ -197,6 +207,25 @@ mod tests {
         for (version, released, expected) in cases {
             assert_eq!(all(version, released), expected, "{version} after {released:?}");
         }
+    }
+
+    #[test]
+    fn what_stays_is_said_with_the_reason() {
+        let said = |version: &str, released: &[&str]| {
+            staying(&version.parse().unwrap(), &versions(released.iter().copied()))
+        };
+        assert_eq!(said("1.4.2", &["1.4.1", "2.0.0-rc.1"]), None);
+        assert_eq!(said("2.0.0-rc.1", &["1.4.1"]), None);
+        let latest = said("1.4.2", &["2.0.0"]);
+        assert_eq!(
+            latest.as_deref(),
+            Some("latest stays: 2.0.0 is released, and higher")
+        );
+        let both = said("1.4.2", &["1.5.0"]);
+        assert_eq!(
+            both.as_deref(),
+            Some("1, latest stay: 1.5.0 is released, and higher")
+        );
     }
 
     #[test]

@@ -104,6 +104,13 @@ pub fn sign_blob(
     sign(argv(program, ["sign-blob"]), dialect, signer, payload, bundle)
 }
 
+/// Writes the public half of a key.
+pub fn public_key(program: &Path, key: &str, file: &Path) -> Call {
+    let mut argv = argv(program, ["public-key", "--key", key, "--outfile"]);
+    argv.push(file.into());
+    within(Call::new(argv))
+}
+
 fn sign(mut argv: Vec<OsString>, dialect: Dialect, signer: &Signer, file: &Path, bundle: &Path) -> Call {
     argv.extend(["--yes".into(), "--bundle".into(), bundle.into()]);
     argv.extend(dialect.bundles().map(OsString::from));

@@ -130,6 +130,10 @@ fn images_of_two_platforms_become_one_index_of_the_manifests_that_were_tested() 
         })
         .collect();
     assert_eq!(counts, [4, 4, 1]);
+    // One platform forgotten is said before the tags lose it.
+    releasing.make_ready("1.4.3");
+    let said = well(&releasing, &["--dry-run"]);
+    assert!(said.contains("latest had linux/arm64"), "{said}");
 }
 
 #[test]

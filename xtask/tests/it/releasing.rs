@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::checkout::{Checkout, Ended, Fixture, ended};
-use crate::stub::Stub;
+use crate::stub::{Stub, Then, When};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -82,7 +83,7 @@ impl Releasing {
         self.checkout.write("docker/policy/release.pub", &public);
     }
 
-    fn git(&self, words: &[&str]) -> String {
+    pub(crate) fn git(&self, words: &[&str]) -> String {
         let mut git = Command::new("git");
         git.arg("-C").arg(self.checkout.path(""));
         git.args(["-c", "user.name=x", "-c", "user.email=x@example.com"])
@@ -219,6 +220,37 @@ impl Releasing {
 
     pub(crate) fn release(&self, words: &[&str]) -> Ended {
         ended(self.command(words).output().unwrap())
+    }
+
+    /// Releases, and gets a signal at the first such request, before it is carried out; how it ended.
+    pub(crate) fn signalled(&self, stub: &Stub, signal: &'static str, method: &str, path: &str) -> Ended {
+        let pid = Arc::new(Mutex::new(None::<u32>));
+        let of_child = pid.clone();
+        stub.on(method, path, 1, When::Before, move || {
+            // The lock is held until the child is known.
+            let pid = of_child.lock().unwrap().unwrap().to_string();
+            let sent = Command::new("kill").args([signal, &pid]).status();
+            assert!(sent.unwrap().success());
+            Then::Cut
+        });
+        let mut known = pid.lock().unwrap();
+        let child = self.command(&[]).spawn().unwrap();
+        *known = Some(child.id());
+        drop(known);
+        let ended = ended(child.wait_with_output().unwrap());
+        stub.behave();
+        ended
+    }
+
+    /// The layers of the n-th service's image, base first.
+    pub(crate) fn layers(&self, service: usize) -> Vec<String> {
+        let hex = self.digest(service).replace("sha256:", "");
+        let manifest: Value =
+            serde_json::from_str(&self.read(&format!("images/blobs/sha256/{hex}"))).unwrap();
+        let layers = manifest["layers"].as_array().unwrap().iter();
+        layers
+            .map(|layer| layer["digest"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// The folder of a version's journal.

@@ -2,14 +2,15 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::read;
+use super::{KEPT, read};
 use crate::exit::Failure;
-use crate::release::state::State;
+use crate::release::state::{Phase, State};
 
 /// Journals of one owner at one registry on this machine. Releases move the same tags, so one goes on at a time.
 #[derive(Debug)]
@@ -32,7 +33,8 @@ impl Lock {
     /// # Errors
     /// Exit 3: another run holds it (names what it does), or the folder cannot be written.
     pub fn take(folder: PathBuf, run_id: &str, what: &str) -> Result<Self> {
-        let path = folder.join("lock");
+        // A tag never begins with a dot: no journal of a snapshot is called that.
+        let path = folder.join(".lock");
         let failed = |error: std::io::Error| {
             let what = format!("cannot keep a journal in {}: {error}", folder.display());
             Failure::undecided(what, "make that folder writable, or name another: --journal DIR")
@@ -63,16 +65,32 @@ impl Lock {
 
     /// Versions that have a journal here, and how far each is.
     pub fn all(&self) -> Vec<(String, State)> {
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut found: Vec<(String, State)> = entries
-            .filter_map(|entry| {
-                let state = State::of(&read(&entry.path()).ok()?.0);
-                Some((entry.file_name().into_string().ok()?, state))
-            })
-            .collect();
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        found
+        all(&self.folder)
     }
+}
+
+fn all(folder: &Path) -> Vec<(String, State)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<(String, State)> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let is_journal = !name.starts_with('.') && !name.contains(KEPT);
+            let lines = is_journal.then(|| read(&entry.path()).ok())??.0;
+            Some((name, State::of(&lines)))
+        })
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+/// Versions that were taken back here: where a registry deletes no tags, theirs still look released.
+pub fn withdrawn(folder: &Path) -> Vec<Version> {
+    let undone = all(folder)
+        .into_iter()
+        .filter(|(_, state)| state.phase == Phase::Undone && !state.snapshot);
+    undone
+        .filter_map(|(name, _)| Version::parse(&name).ok())
+        .collect()
 }
 
 fn held(text: &str) -> Failure {

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use anyhow::Result;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
+use semver::Version;
 
 use super::failure;
 use crate::attest::Kind;
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::layout::Descriptor;
 use crate::registry::{Client, Repository};
-use crate::release::plan::{self, Built, Named, ReleasePlan, Standing};
+use crate::release::plan::{self, Built, ImageRelease, Named, ReleasePlan, Standing, TagMove};
 use crate::release::tags::{self, Occasion};
 
 /// Requests to one repository at once.
@@ -25,12 +27,15 @@ const PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
 pub(super) struct Wanted {
     pub(super) named: Named,
     pub(super) occasion: Occasion,
+    /// Versions that were taken back: where their tags stay, they are released no more.
+    pub(super) withdrawn: Vec<Version>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     pub(super) plan: Option<ReleasePlan>,
     pub(super) problems: Vec<Failure>,
+    pub(super) notes: Vec<String>,
 }
 
 /// Asks, and plans by the answers. A dry run does not ask whether it may push.
@@ -53,6 +58,10 @@ pub(super) async fn ask(context: &Context, wanted: Wanted, built: &[Built], dry_
             }
             Err(error) => asked.problems.push(failure(error)),
         }
+    }
+    released.retain(|version| !wanted.withdrawn.contains(version));
+    if let Occasion::Version(version) = &wanted.occasion {
+        asked.notes.extend(tags::staying(version, &released));
     }
     let commit = wanted.named.commit.clone();
     let names = match tags::tags(&wanted.occasion, &commit, &released) {
@@ -81,8 +90,18 @@ pub(super) async fn ask(context: &Context, wanted: Wanted, built: &[Built], dry_
             Err(error) => asked.problems.push(failure(error)),
         }
     }
-    let plan = plan::work_out(&named, built, &standings);
+    let mut plan = plan::work_out(&named, built, &standings);
     asked.problems.extend(spent(&plan));
+    asked.notes.extend(keep_commit(&mut plan));
+    let lost = answering
+        .iter()
+        .map(|at| lost_platforms(&repositories[*at], &plan.images[*at]));
+    for lost in join_all(lost).await {
+        match lost {
+            Ok(lost) => asked.notes.extend(lost),
+            Err(error) => asked.problems.push(failure(error)),
+        }
+    }
     asked.plan = Some(plan);
     asked
 }
@@ -90,6 +109,56 @@ pub(super) async fn ask(context: &Context, wanted: Wanted, built: &[Built], dry_
 fn repositories(client: &Arc<Client>, wanted: &Wanted, built: &[Built]) -> Vec<Repository> {
     let names = built.iter().map(|image| wanted.named.repository(&image.image));
     names.map(|name| client.repository(&name)).collect()
+}
+
+/// What is published as a commit stays so: a snapshot of the same commit leaves its tag alone, on every image.
+fn keep_commit(plan: &mut ReleasePlan) -> Option<String> {
+    let is_commit = |moved: &TagMove| moved.tag.starts_with("sha-");
+    let moves_on = |moved: &TagMove| is_commit(moved) && moved.from.is_some() && moved.moves();
+    let mut all = plan.images.iter().flat_map(|image| &image.tags);
+    if !plan.snapshot || !all.any(moves_on) {
+        return None;
+    }
+    for image in &mut plan.images {
+        image.tags.retain(|moved| !is_commit(moved));
+    }
+    Some(format!(
+        "sha-{} stays: it was published before, as another digest",
+        plan.commit
+    ))
+}
+
+/// Platforms that tags of an image offer now, and will offer no more.
+async fn lost_platforms(repository: &Repository, image: &ImageRelease) -> Result<Vec<String>> {
+    let moving = image.tags.iter().filter(|moved| moved.moves());
+    let from: BTreeSet<&String> = moving.clone().filter_map(|moved| moved.from.as_ref()).collect();
+    let mut notes = Vec::new();
+    for digest in from {
+        let raw = repository.manifest(digest).await?;
+        let raw = raw.filter(|raw| raw.media_type == plan::INDEX);
+        let parts = raw.map(|raw| serde_json::from_slice::<Index>(&raw.bytes));
+        let parts = parts.transpose().ok().flatten().unwrap_or_default().manifests;
+        let platforms = parts.iter().filter_map(|part| part.platform.as_ref());
+        let offered = platforms.map(ToString::to_string);
+        let is_lost = |offered: &String| !image.manifests.iter().any(|ours| ours.platform == *offered);
+        let lost: Vec<String> = offered.filter(is_lost).collect();
+        if !lost.is_empty() {
+            let tags = moving.clone().filter(|moved| moved.from.as_ref() == Some(digest));
+            let tags: Vec<&str> = tags.map(|moved| moved.tag.as_str()).collect();
+            let (tags, lost) = (tags.join(", "), lost.join(", "));
+            notes.push(format!(
+                "{}: {tags} had {lost}, and this release has not (--images names each platform's folder)",
+                image.image
+            ));
+        }
+    }
+    Ok(notes)
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+struct Index {
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
 }
 
 /// The tags of a repository that this user may push to.
@@ -227,6 +296,24 @@ mod tests {
             problem.what.clone()
         });
         words.collect()
+    }
+
+    #[test]
+    fn a_snapshot_leaves_what_was_published_of_its_commit() {
+        let tags = |from: &str| {
+            let mut plan = plan(true, &[]);
+            let to = plan.images[0].digest.clone();
+            plan.images[0].tags.push(TagMove {
+                tag: "sha-c".to_owned(),
+                from: Some(from.to_owned()),
+                to,
+            });
+            let note = keep_commit(&mut plan);
+            let stays = plan.images[0].tags.iter().any(|moved| moved.tag == "sha-c");
+            (stays, note.is_some())
+        };
+        assert_eq!(tags("sha256:new"), (true, false));
+        assert_eq!(tags("sha256:old"), (false, true));
     }
 
     #[test]

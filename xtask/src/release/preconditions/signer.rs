@@ -15,14 +15,22 @@ const IDENTITY: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 /// Everything that is missing.
 pub(super) async fn look(context: &Context, options: &ReleaseOptions) -> Result<Signer, Vec<Failure>> {
     let mut problems = Vec::new();
-    let has_identity = std::env::var_os(IDENTITY).is_some_and(|url| !url.is_empty());
-    let signer = choose(options.sign_key.as_deref(), has_identity, &context.root);
+    let signer = chosen(context, options);
     let signer = signer.map_err(|problem| problems.push(problem)).ok();
     problems.extend(cosign(context, options.dry_run).await);
     match signer {
         Some(signer) if problems.is_empty() => Ok(signer),
         _ => Err(problems),
     }
+}
+
+/// With what this run signs.
+///
+/// # Errors
+/// Exit 2: with nothing; a key that is not there.
+pub fn chosen(context: &Context, options: &ReleaseOptions) -> Result<Signer, Failure> {
+    let has_identity = std::env::var_os(IDENTITY).is_some_and(|url| !url.is_empty());
+    choose(options.sign_key.as_deref(), has_identity, &context.root)
 }
 
 /// Provided where the run may set things up; a dry run only looks.
