@@ -360,7 +360,7 @@ pub struct VerifyOptions {
     #[arg(long, value_name = "REGISTRY/OWNER", env = "HORME_REGISTRY")]
     pub registry: Option<String>,
 
-    /// A public key: a file or a KMS address
+    /// A public key: a file, a KMS address or env://NAME
     #[arg(long, value_name = "KEY", env = "HORME_VERIFY_KEY", conflicts_with_all = ["identity", "issuer"])]
     pub key: Option<String>,
 
@@ -371,6 +371,10 @@ pub struct VerifyOptions {
     /// Who vouches for that identity
     #[arg(long, value_name = "URL", requires = "identity")]
     pub issuer: Option<String>,
+
+    /// How old a gate's verdict may be at most (their age is always shown)
+    #[arg(long, value_name = "DAYS")]
+    pub max_age: Option<u32>,
 
     /// Provision what is missing first (cosign); does nothing where all is there
     #[arg(long)]

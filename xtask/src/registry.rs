@@ -39,6 +39,8 @@ pub struct Client {
     host: String,
     context: Context,
     surroundings: Surroundings,
+    /// What a token that reads is asked for.
+    reads: Action,
     http: reqwest::Client,
     /// `https://host/`, once it is known.
     base: OnceCell<Url>,
@@ -112,16 +114,26 @@ impl Client {
     /// # Errors
     /// Exit 2: certificates that are there but cannot be read.
     pub fn new(context: &Context, host: &str) -> Result<Arc<Self>> {
-        Client::within(context, host, Surroundings::default())
+        Client::within(context, host, Surroundings::default(), Action::Pull)
+    }
+
+    /// A client for who is going to push: it reads with the right to push, too. A registry like Docker Hub hides a
+    /// repository that does not exist yet from who may only pull: to its owner it says that there is none.
+    ///
+    /// # Errors
+    /// As of [`Client::new`].
+    pub fn to_push(context: &Context, host: &str) -> Result<Arc<Self>> {
+        Client::within(context, host, Surroundings::default(), Action::Push)
     }
 
     /// The same, with a login and certificates of one's own.
-    pub fn within(context: &Context, host: &str, surroundings: Surroundings) -> Result<Arc<Self>> {
+    fn within(context: &Context, host: &str, surroundings: Surroundings, reads: Action) -> Result<Arc<Self>> {
         Ok(Arc::new(Client {
             host: host.to_owned(),
             context: context.clone(),
             http: trust::http(host, &surroundings.certificates)?,
             surroundings,
+            reads,
             base: OnceCell::new(),
             auth: auth::Auth::default(),
         }))
@@ -143,6 +155,10 @@ impl Repository {
 
     async fn url(&self, path: &str) -> Result<Url, Fault> {
         self.client.url(&format!("v2/{}/{path}", self.name)).await
+    }
+
+    async fn read(&self, method: Method, path: &str) -> Result<Ask<'static>, Fault> {
+        self.ask(method, path, self.client.reads).await
     }
 
     async fn ask(&self, method: Method, path: &str, action: Action) -> Result<Ask<'static>, Fault> {

@@ -15,15 +15,16 @@ use crate::cli::RescanOptions;
 use crate::context::Context;
 use crate::engine::Lease;
 use crate::event::Event;
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::gate::scan::published::{self, Published};
 use crate::gate::{self, scan};
 use crate::pipeline::{self, Said};
 use crate::planning;
-use crate::registry::Client;
+use crate::registry::{Client, Repository};
 use crate::release::settings::Settings;
+use crate::release::tags;
 use crate::setup;
-use crate::verdict::{Gate, Record};
+use crate::verdict::{Gate, Outcome, Record};
 
 /// The check, of an image for one platform.
 const CHECK: &str = "new findings";
@@ -78,7 +79,21 @@ async fn steps(context: &Context, options: &RescanOptions, said: &mut Said) -> R
     }
     said.records.sort_by(|one, other| one.service.cmp(&other.service));
     lease.end();
-    Ok(())
+    looked_at_something(&said.records, &settings, &options.tag)
+}
+
+/// # Errors
+/// Exit 3: no image was there to be looked at. Nothing found in nothing is no news.
+fn looked_at_something(records: &[Record], settings: &Settings, tag: &str) -> Result<()> {
+    if records.iter().any(|record| record.outcome != Outcome::Skipped) {
+        return Ok(());
+    }
+    let what = format!(
+        "no image was looked at: none is published as {}",
+        settings.repository(&format!("*:{tag}"))
+    );
+    let hint = "correct --tag or --registry, or release first";
+    Err(Failure::undecided(format!("{}: {what}", settings.host), hint).into())
 }
 
 /// What all images share.
@@ -101,8 +116,7 @@ impl Rescan<'_> {
         let repository = self.client.repository(&self.settings.repository(&service.image));
         let shown = format!("{}:{}", repository.shown(), self.tag);
         let Some(top) = repository.manifest(self.tag).await? else {
-            let reason = format!("{shown} is not published");
-            return Ok(Record::skipped(&service.name, Gate::Scan, reason));
+            return self.without(service, &repository, &shown).await;
         };
         let images = fetch::images(&repository, &top).await?;
         let (mut checks, mut findings) = (Vec::new(), Vec::new());
@@ -134,5 +148,20 @@ impl Rescan<'_> {
             record = record.figure("findings", serde_json::json!(findings));
         }
         Ok(self.scanner.figures(record))
+    }
+
+    /// A service that was never released is left out; one that was, and not under this tag, could not be looked at.
+    async fn without(&self, service: &Service, repository: &Repository, shown: &str) -> Result<Record> {
+        let tags = repository.tags().await?;
+        let released = tags::versions(tags.iter().map(String::as_str));
+        Ok(match released.last() {
+            None => Record::skipped(&service.name, Gate::Scan, format!("{shown} is not published")),
+            Some(version) => Record::undecided(
+                &service.name,
+                Gate::Scan,
+                format!("there is no {shown}, though {version} was released"),
+                "see who took the tag away, or name another: --tag",
+            ),
+        })
     }
 }

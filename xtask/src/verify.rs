@@ -24,7 +24,7 @@ pub async fn run(context: &Context, options: &VerifyOptions) -> Result<Exit> {
     let (reference, trust) = asked(context, options).await?;
     attest::provide(context).await?;
     let looking = context.board.step(&format!("looking at {}", reference.shown()));
-    let looked = look::look(context, &reference, &trust).await;
+    let looked = look::look(context, &reference, &trust, options.max_age).await;
     drop(looking);
     context.board.finish();
     let mut answer = looked?;
@@ -103,6 +103,7 @@ mod tests {
             key: key.map(str::to_owned),
             identity: identity.map(|(identity, _)| identity.to_owned()),
             issuer: identity.map(|(_, issuer)| issuer.to_owned()),
+            max_age: None,
             setup: false,
             format: Format::Human,
         }

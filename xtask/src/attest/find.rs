@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::statement::{BUNDLE, Claim};
 use super::{Kind, Trust, provide, verify};
 use crate::context::Context;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::hash;
 use crate::layout::{Descriptor, Manifest};
 use crate::registry::Repository;
@@ -63,8 +63,9 @@ pub async fn find(
         let folder = work.path();
         async move { look(context, trust, repository, manifest, one, folder).await }
     });
-    let looks: Vec<Result<Option<Attached>>> = stream::iter(looks).buffered(AT_ONCE).collect().await;
-    looks.into_iter().filter_map(Result::transpose).collect()
+    let looks: Vec<Result<Vec<Attached>>> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    let looks: Vec<Vec<Attached>> = looks.into_iter().collect::<Result<_>>()?;
+    Ok(looks.into_iter().flatten().collect())
 }
 
 /// The kinds of which one holds at least.
@@ -73,12 +74,41 @@ pub fn sound(attached: &[Attached]) -> BTreeSet<Kind> {
     sound.map(|one| one.kind).collect()
 }
 
+/// What an attachment is. One that cannot be read may be of the kind that it is listed as, or of any: it hides no other.
 async fn look(
     context: &Context,
     trust: &Trust,
     repository: &Repository,
     manifest: &Path,
     attachment: Descriptor,
+    folder: &Path,
+) -> Result<Vec<Attached>> {
+    let read = read(context, trust, repository, manifest, &attachment, folder).await;
+    let failure = match read.map_err(|error| error.downcast::<Failure>()) {
+        Ok(read) => return Ok(read.into_iter().collect()),
+        Err(Ok(failure)) if matches!(failure.exit, Exit::Violated | Exit::Undecided) => failure,
+        Err(Ok(failure)) => return Err(failure.into()),
+        Err(Err(error)) => return Err(error),
+    };
+    let listed_as = attachment.annotations.get("dev.sigstore.bundle.predicateType");
+    let kinds = Kind::ALL.into_iter().filter(|kind| {
+        // What is listed as none of ours is none of ours.
+        listed_as.is_none_or(|listed_as| listed_as == kind.predicate_type())
+    });
+    let broken = kinds.map(|kind| Attached {
+        kind,
+        attachment: attachment.clone(),
+        held: Err(failure.clone()),
+    });
+    Ok(broken.collect())
+}
+
+async fn read(
+    context: &Context,
+    trust: &Trust,
+    repository: &Repository,
+    manifest: &Path,
+    attachment: &Descriptor,
     folder: &Path,
 ) -> Result<Option<Attached>> {
     let Some(raw) = repository.manifest(&attachment.digest).await? else {
@@ -101,12 +131,12 @@ async fn look(
     let held = verify(context, trust, claim.kind, manifest, &file).await;
     Ok(Some(Attached {
         kind: claim.kind,
-        attachment,
+        attachment: attachment.clone(),
         held: match held {
             Ok(predicate) => Ok(predicate),
             // A trust root that is none is nobody's attachment's fault.
             Err(error) => match error.downcast::<Failure>() {
-                Ok(failure) if failure.exit != crate::exit::Exit::Usage => Err(failure),
+                Ok(failure) if failure.exit != Exit::Usage => Err(failure),
                 Ok(failure) => return Err(failure.into()),
                 Err(error) => return Err(error),
             },

@@ -186,7 +186,11 @@ pub async fn verify(
     let roots = no_roots(bundle)?;
     let files = (manifest, bundle);
     let kind_of = kind.predicate_type();
-    let call = cosign::verify((&program, dialect), trust, kind_of, files, roots.path());
+    let mut call = cosign::verify((&program, dialect), trust, kind_of, files, roots.path());
+    // No variable reaches it by habit, but the one that is named.
+    if let Some((name, key)) = key_in_variable(trust) {
+        call = call.env(name, key.unwrap_or_default());
+    }
     let output = process::run(context, &call).await?;
     match cosign::words(&output.stderr) {
         _ if output.success() => Ok(predicate),
@@ -199,24 +203,33 @@ pub async fn verify(
     }
 }
 
+/// The variable that `env://NAME` names, and what it holds.
+fn key_in_variable(trust: &Trust) -> Option<(&str, Option<String>)> {
+    let Trust::Key(key) = trust else { return None };
+    let name = key.strip_prefix("env://")?;
+    Some((name, std::env::var(name).ok()))
+}
+
 /// # Errors
-/// Exit 2: a key file that is not there, or holds no public key.
+/// Exit 2: a key file or a variable that is not there, or holds no public key.
 fn readable(trust: &Trust) -> Result<(), Failure> {
     let Trust::Key(key) = trust else { return Ok(()) };
-    if key.contains("://") {
-        return Ok(());
-    }
-    let why = match std::fs::read_to_string(key) {
+    let text = match key_in_variable(trust) {
+        Some((_, text)) => text.ok_or_else(|| "there is no such variable".to_owned()),
+        None if key.contains("://") => return Ok(()),
+        None => std::fs::read_to_string(key).map_err(|error| error.to_string()),
+    };
+    let why = match text {
         Ok(text) if text.contains("PUBLIC KEY-----") => return Ok(()),
         Ok(text) if text.contains("PRIVATE KEY-----") => {
             "it is a private key: keep it to yourself".to_owned()
         }
         Ok(_) => "it holds no public key (PEM)".to_owned(),
-        Err(error) => error.to_string(),
+        Err(why) => why,
     };
     Err(Failure::usage(
         format!("no trust root: {key}: {why}"),
-        "name the public key of whoever released: --key FILE",
+        "name the public key of whoever released: --key FILE, a KMS address or env://NAME",
     ))
 }
 
@@ -260,5 +273,12 @@ mod tests {
         assert_eq!(said("ssh-rsa"), Err("it holds no public key (PEM)".into()));
         let gone = readable(&Trust::Key("no/such.pub".into())).unwrap_err();
         assert_eq!(gone.exit, Exit::Usage);
+        let unset = readable(&Trust::Key("env://HORME_NO_SUCH_VARIABLE".into())).unwrap_err();
+        assert!(
+            unset.what.ends_with("there is no such variable"),
+            "{}",
+            unset.what
+        );
+        assert!(readable(&Trust::Key("awskms:///alias/x".into())).is_ok());
     }
 }

@@ -277,3 +277,44 @@ fn a_bill_of_nothing_is_none() {
         assert_eq!(error.to_string(), "horme-frontend: no scanner said what is in it");
     }
 }
+
+/// The bill of a run over the real services (every kind of component that it lists, three of each): what is signed is
+/// the document itself, with all that the standard requires of one.
+#[test]
+fn the_bill_of_a_real_image_is_signed_as_it_is_and_whole_by_the_standard() {
+    let bill = include_str!("../../tests/captured/bill/horme-frontend.cdx.json");
+    let bill: Value = serde_json::from_str(bill).unwrap();
+    let mut proof = testing::proof();
+    proof.images[0].sbom = Some(bill.clone());
+    let said = predicate(Kind::Sbom, &testing::release(), &proof, &proof.images[0]).unwrap();
+    assert_eq!(said, bill);
+
+    let schema = include_str!("../../tests/schemas/cyclonedx-1.6-required.json");
+    let schema = jsonschema::options()
+        .should_validate_formats(true)
+        .build(&serde_json::from_str(schema).unwrap())
+        .unwrap();
+    let faults: Vec<String> = schema.iter_errors(&said).map(|fault| fault.to_string()).collect();
+    assert!(faults.is_empty(), "{faults:?}");
+    for (place, value) in [
+        ("/components/0/type", json!("crate")),
+        ("/components/0/name", Value::Null),
+        ("/serialNumber", json!("1")),
+        ("/metadata/timestamp", json!("today")),
+        ("/dependencies/0/ref", json!("")),
+    ] {
+        let mut broken = said.clone();
+        *broken.pointer_mut(place).unwrap() = value;
+        assert!(!schema.is_valid(&broken), "{place}");
+    }
+
+    let component = &said["metadata"]["component"];
+    let listed = said["components"].as_array().unwrap().iter().chain([component]);
+    let names: Vec<&Value> = listed.map(|component| &component["bom-ref"]).collect();
+    for dependency in said["dependencies"].as_array().unwrap() {
+        let on = dependency["dependsOn"].as_array().into_iter().flatten();
+        for name in on.chain([&dependency["ref"]]) {
+            assert!(names.contains(&name), "{name} is no component");
+        }
+    }
+}

@@ -16,6 +16,14 @@ use crate::exit::Failure;
 use crate::hash;
 use crate::layout::Descriptor;
 
+/// What a HEAD tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blob {
+    Missing,
+    /// How large it is, where the answer says so: one through a proxy that packs it does not.
+    There(Option<u64>),
+}
+
 /// What came of asking for an upload.
 enum Begun {
     Mounted,
@@ -25,14 +33,29 @@ enum Begun {
 
 impl Repository {
     /// How large a blob is, without fetching it; `None` where it is not there.
+    ///
+    /// # Errors
+    /// Exit 3: the registry does not say how large it is, or does not answer.
     pub async fn blob_size(&self, digest: &str) -> Result<Option<u64>> {
-        let what = format!("{}@{digest}", self.shown());
-        self.again(&what, Limits::moving(0), || self.head_blob(digest, Action::Pull))
-            .await
+        match self.look(digest).await? {
+            Blob::Missing => Ok(None),
+            Blob::There(Some(length)) => Ok(Some(length)),
+            Blob::There(None) => Err(Failure::undecided(
+                format!("{}@{digest}: an answer without its length", self.shown()),
+                "see whether a proxy answers in the registry's place",
+            )
+            .into()),
+        }
     }
 
     pub async fn has_blob(&self, digest: &str) -> Result<bool> {
-        Ok(self.blob_size(digest).await?.is_some())
+        Ok(self.look(digest).await? != Blob::Missing)
+    }
+
+    async fn look(&self, digest: &str) -> Result<Blob> {
+        let what = format!("{}@{digest}", self.shown());
+        let once = || self.head_blob(digest, self.client.reads);
+        self.again(&what, Limits::moving(0), once).await
     }
 
     /// A whole blob of at most `most` bytes, checked against its digest.
@@ -93,7 +116,7 @@ impl Repository {
     async fn get_blob(&self, digest: &str) -> Result<Response, Fault> {
         let answer = self
             .client
-            .send(&self.ask(Method::GET, &blob(digest), Action::Pull).await?)
+            .send(&self.read(Method::GET, &blob(digest)).await?)
             .await?;
         match answer.status().as_u16() {
             200 => Ok(answer),
@@ -106,21 +129,15 @@ impl Repository {
         }
     }
 
-    async fn head_blob(&self, digest: &str, action: Action) -> Result<Option<u64>, Fault> {
+    async fn head_blob(&self, digest: &str, action: Action) -> Result<Blob, Fault> {
         let ask = self.ask(Method::HEAD, &blob(digest), action).await?;
         let answer = self.client.send(&ask).await?;
         match answer.status().as_u16() {
             200 => {
-                let length = header(&answer, CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
-                let missing = || {
-                    Failure::undecided(
-                        format!("{}@{digest}: an answer without its length", self.shown()),
-                        "see whether a proxy answers in the registry's place",
-                    )
-                };
-                Ok(Some(length.ok_or_else(missing)?))
+                let length = header(&answer, CONTENT_LENGTH.as_str());
+                Ok(Blob::There(length.and_then(|length| length.parse().ok())))
             }
-            404 => Ok(None),
+            404 => Ok(Blob::Missing),
             _ => Err(self.refused(Doing::Read, answer).await),
         }
     }
@@ -151,11 +168,16 @@ impl Repository {
         size: u64,
         lenders: &[String],
     ) -> Result<Pushed, Fault> {
-        if self.head_blob(digest, Action::Push).await?.is_some() {
+        if self.head_blob(digest, Action::Push).await? != Blob::Missing {
             return Ok(Pushed::There);
         }
         let lender = self.lender(digest, lenders).await;
-        match self.begin(digest, lender).await? {
+        let begun = match self.begin(digest, lender).await {
+            // A right to one of the two repositories alone, or a registry that knows no lending, is no reason to fail.
+            Err(Fault::Final(_)) if lender.is_some() => self.begin(digest, None).await?,
+            begun => begun?,
+        };
+        match begun {
             Begun::Mounted => Ok(Pushed::Mounted),
             Begun::At(place) => {
                 self.upload(place, digest, file, size).await?;
@@ -168,7 +190,7 @@ impl Repository {
     async fn lender<'l>(&self, digest: &str, lenders: &'l [String]) -> Option<&'l str> {
         for lender in lenders.iter().filter(|lender| **lender != self.name) {
             let other = self.client.repository(lender);
-            if let Ok(Some(_)) = other.head_blob(digest, Action::Pull).await {
+            if let Ok(Blob::There(_)) = other.head_blob(digest, Action::Pull).await {
                 return Some(lender);
             }
         }
@@ -194,6 +216,7 @@ impl Repository {
                 "see whether a proxy takes the header Location away",
             )
             .into()),
+            _ if lender.is_some() => Err(self.refused(Doing::Borrow, answer).await),
             _ => Err(self.refused(Doing::Begin, answer).await),
         }
     }

@@ -8,11 +8,12 @@ use reqwest::{Method, Response};
 use serde::Deserialize;
 
 use super::challenge::{Action, Scopes};
+use super::login::Login;
 use super::refusal::Doing;
 use super::retry::{Fault, Limits};
 use super::transport::{Ask, Body, header, read_at_most};
 use super::{Deleted, Raw, Repository};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::hash;
 use crate::layout::Descriptor;
 
@@ -61,7 +62,7 @@ impl Repository {
     }
 
     async fn head_manifest(&self, reference: &str) -> Result<Head, Fault> {
-        let ask = self.ask(Method::HEAD, &manifest(reference), Action::Pull).await?;
+        let ask = self.read(Method::HEAD, &manifest(reference)).await?;
         let answer = self.client.send(&ask.accept(ACCEPT)).await?;
         match answer.status().as_u16() {
             200 => {}
@@ -97,7 +98,7 @@ impl Repository {
     }
 
     async fn get_manifest(&self, reference: &str) -> Result<Option<Raw>, Fault> {
-        let ask = self.ask(Method::GET, &manifest(reference), Action::Pull).await?;
+        let ask = self.read(Method::GET, &manifest(reference)).await?;
         let answer = self.client.send(&ask.accept(ACCEPT)).await?;
         match answer.status().as_u16() {
             200 => {}
@@ -147,12 +148,23 @@ impl Repository {
     }
 
     /// Every tag, all pages, sorted (registries do not); none where the repository does not exist yet.
+    ///
+    /// # Errors
+    /// Exit 2: no login, no right. Exit 3: whatever else is no list: taken for an empty one it would move tags back.
     pub async fn tags(&self) -> Result<Vec<String>> {
-        let pages = self.pages("tags/list?n=1000", |bytes| {
+        let read = |bytes: &[u8]| {
             let page: Tags = serde_json::from_slice(bytes)?;
             Ok(page.tags.unwrap_or_default())
-        });
-        let mut tags = pages.await?.unwrap_or_default();
+        };
+        let mut tags = match self.pages("tags/list?n=1000", &[400, 404], read).await? {
+            Pages::All(tags) => tags,
+            Pages::None(404) => Vec::new(),
+            // Some want no number, or a smaller one.
+            Pages::None(_) => match self.pages("tags/list", &[404], read).await? {
+                Pages::All(tags) => tags,
+                Pages::None(_) => Vec::new(),
+            },
+        };
         tags.sort();
         Ok(tags)
     }
@@ -164,11 +176,12 @@ impl Repository {
     /// As of [`Repository::manifest`]; exit 3 where something else than an index lies under the tag.
     pub async fn referrers(&self, digest: &str) -> Result<Vec<Descriptor>> {
         let path = format!("referrers/{digest}");
-        let pages = self.pages(&path, |bytes| {
+        // The API is missing in more than one way.
+        let pages = self.pages(&path, &[400, 404, 405], |bytes| {
             let index: Index = serde_json::from_slice(bytes)?;
             Ok(index.manifests)
         });
-        if let Some(listed) = pages.await? {
+        if let Pages::All(listed) = pages.await? {
             return Ok(listed);
         }
         let tag = referrers_tag(digest);
@@ -186,27 +199,37 @@ impl Repository {
         Ok(index.manifests)
     }
 
-    /// A list over all its pages (`Link: <...>; rel="next"`); `None` where there is none of that kind.
-    async fn pages<T>(&self, path: &str, read: impl Fn(&[u8]) -> Result<Vec<T>>) -> Result<Option<Vec<T>>> {
+    /// A list over all its pages (`Link: <...>; rel="next"`); `none` are the answers that mean that there is none of
+    /// that kind.
+    async fn pages<T>(
+        &self,
+        path: &str,
+        none: &[u16],
+        read: impl Fn(&[u8]) -> Result<Vec<T>>,
+    ) -> Result<Pages<T>> {
         let what = format!("{}: {path}", self.shown());
         let mut next = Some(self.again(&what, Limits::moving(0), || self.url(path)).await?);
         let (mut all, mut asked) = (Vec::new(), BTreeSet::new());
         while let Some(url) = next.take() {
             let once = async || {
-                let ask = Ask::new(Method::GET, url.clone(), Scopes::new(&self.name, Action::Pull));
+                let ask = Ask::new(
+                    Method::GET,
+                    url.clone(),
+                    Scopes::new(&self.name, self.client.reads),
+                );
                 let answer = self.client.send(&ask).await?;
                 match answer.status().as_u16() {
                     200 => {}
-                    // The referrers API is missing in more than one way.
-                    400 | 404 | 405 => return Ok(None),
+                    status if none.contains(&status) => return Ok(Err(status)),
                     _ => return Err(self.refused(Doing::Read, answer).await),
                 }
                 let link = header(&answer, LINK.as_str()).and_then(|link| next_of(&link));
                 let link = link.map(|link| self.client.follow(&url, &link)).transpose()?;
-                Ok(Some((read_at_most(answer, LARGEST).await?, link)))
+                Ok(Ok((read_at_most(answer, LARGEST).await?, link)))
             };
-            let Some((bytes, link)) = self.again(&what, Limits::moving(LARGEST), once).await? else {
-                return Ok(None);
+            let (bytes, link) = match self.again(&what, Limits::moving(LARGEST), once).await? {
+                Ok(page) => page,
+                Err(status) => return Ok(Pages::None(status)),
             };
             all.extend(read(&bytes).map_err(|error| self.no_list(path, &error.to_string()))?);
             if asked.len() >= PAGES || !asked.insert(url.to_string()) {
@@ -214,7 +237,7 @@ impl Repository {
             }
             next = link;
         }
-        Ok(Some(all))
+        Ok(Pages::All(all))
     }
 
     fn no_list(&self, path: &str, why: &str) -> Failure {
@@ -224,27 +247,62 @@ impl Repository {
         )
     }
 
-    /// Takes a tag away, never what it points to: a registry that knows no such thing keeps it.
+    /// Takes a tag away, never what it points to: a registry that knows no such thing keeps it, and so does one where
+    /// this login may not. What it says it did is looked up.
     pub async fn delete_tag(&self, tag: &str) -> Result<Deleted> {
         if is_digest(tag) {
             let what = format!("{}: would delete more than a tag", self.named(tag));
             return Err(Failure::usage(what, "name a tag").into());
         }
-        if self.resolve(tag).await?.is_none() {
+        let Some(raw) = self.manifest(tag).await? else {
             return Ok(Deleted::Absent);
-        }
-        let once = async || {
-            let ask = self.ask(Method::DELETE, &manifest(tag), Action::Delete).await?;
-            let answer = self.client.send(&ask).await?;
-            match answer.status().as_u16() {
-                200..=204 => Ok(Deleted::Gone),
-                404 => Ok(Deleted::Absent),
-                // Registries that delete by digest alone say so in one of these ways.
-                400 | 405 | 501 => Ok(Deleted::Unsupported),
-                _ => Err(self.refused(Doing::Write, answer).await),
-            }
         };
-        self.again(&self.named(tag), Limits::moving(0), once).await
+        let once = || self.delete_once(tag);
+        let said = self.again(&self.named(tag), Limits::moving(0), once).await?;
+        if said != Deleted::Gone || self.resolve(tag).await?.is_some() {
+            return Ok(Deleted::Unsupported);
+        }
+        self.keep(&raw).await?;
+        Ok(Deleted::Gone)
+    }
+
+    async fn delete_once(&self, tag: &str) -> Result<Deleted, Fault> {
+        let ask = self.ask(Method::DELETE, &manifest(tag), Action::Delete).await?;
+        let refused = match self.client.send(&ask).await {
+            Ok(answer) => match answer.status().as_u16() {
+                200..=204 => return Ok(Deleted::Gone),
+                // 404: gone with an earlier try, or (ECR) not to be deleted by tag; whether it is there tells.
+                404 => return Ok(Deleted::Gone),
+                // Registries that delete by digest alone say so in one of these ways.
+                400 | 405 | 501 => return Ok(Deleted::Unsupported),
+                _ => self.refused(Doing::Write, answer).await,
+            },
+            Err(fault) => fault,
+        };
+        let is_forbidden = matches!(&refused, Fault::Final(error)
+            if error.downcast_ref::<Failure>().is_some_and(|failure| failure.exit == Exit::Usage));
+        if !is_forbidden || *self.client.login().await? == Login::Nobody {
+            return Err(refused);
+        }
+        let words = format!("{}: stays: this login may not delete tags", self.named(tag));
+        self.client.context.board.note(&words);
+        Ok(Deleted::Unsupported)
+    }
+
+    /// Puts a manifest back that went with one of its tags, as one that is named by its digest alone.
+    async fn keep(&self, raw: &Raw) -> Result<()> {
+        if self.resolve(&raw.digest).await?.is_some() {
+            return Ok(());
+        }
+        self.put_manifest(&raw.digest, &raw.media_type, &raw.bytes)
+            .await?;
+        let words =
+            "the registry deleted the image with a tag of it; it was put back, its other tags were not";
+        self.client
+            .context
+            .board
+            .note(&format!("{}: {words}", self.named(&raw.digest)));
+        Ok(())
     }
 
     /// `host/name:tag` or `host/name@digest`.
@@ -252,6 +310,12 @@ impl Repository {
         let mark = if is_digest(reference) { '@' } else { ':' };
         format!("{}{mark}{reference}", self.shown())
     }
+}
+
+/// A list, or the answer that says that there is none.
+enum Pages<T> {
+    All(Vec<T>),
+    None(u16),
 }
 
 /// What a HEAD tells.

@@ -44,7 +44,7 @@ impl Someone {
             certificates,
         };
         let context = Context::new(folder.path().to_owned(), RunOptions::default());
-        let client = Client::within(&context, registry.host(), surroundings).unwrap();
+        let client = Client::within(&context, registry.host(), surroundings, Action::Pull).unwrap();
         Someone { folder, client }
     }
 

@@ -19,6 +19,8 @@ pub(super) enum Doing {
     Read,
     /// Begins an upload: the first thing that a registry which takes nothing refuses.
     Begin,
+    /// Begins one that another repository may lend: what is refused there may be uploaded all the same.
+    Borrow,
     Write,
 }
 
@@ -90,7 +92,7 @@ impl Repository {
         let (shown, host) = (self.shown(), &self.client.host);
         let what = match doing {
             Doing::Read => "read",
-            Doing::Begin | Doing::Write => "written to",
+            Doing::Begin | Doing::Borrow | Doing::Write => "written to",
         };
         let (what, hint) = match judge(doing, status.as_u16(), &said, is_known) {
             Meaning::Passing => return Fault::passing(text),
@@ -163,6 +165,7 @@ mod tests {
             (Write, 400, "MANIFEST_BLOB_UNKNOWN", true, Meaning::Passing),
             (Write, 400, "MANIFEST_INVALID", true, Meaning::Odd),
             (Write, 405, "UNSUPPORTED", true, Meaning::Odd),
+            (Doing::Borrow, 404, "BLOB_UNKNOWN", true, Meaning::Odd),
             // What is read and is not there never was.
             (Read, 404, "BLOB_UNKNOWN", true, Meaning::Odd),
             (Read, 418, "", true, Meaning::Odd),

@@ -78,7 +78,7 @@ pub async fn begun<'a>(context: &'a Context, options: &ReleaseOptions) -> Result
     Ok(Opened {
         work: Work {
             context,
-            client: Client::new(context, &ready.plan.host)?,
+            client: Client::to_push(context, &ready.plan.host)?,
             journal,
             plan: ready.plan,
             layout,
@@ -184,7 +184,7 @@ pub async fn resumed<'a>(context: &'a Context, options: &ReleaseOptions) -> Resu
         trust: settings.trust,
         work: Work {
             context,
-            client: Client::new(context, &settings.host)?,
+            client: Client::to_push(context, &settings.host)?,
             layout: stage::open(&journal.folder)?,
             plan: state.plan.context("a journal that is staged has a plan")?,
             journal,

@@ -28,7 +28,7 @@ pub async fn run(context: &Context, options: &ReleaseOptions, version: &str) -> 
         return Err(Failure::usage(what, opening::there_is(&lock)).into());
     }
     let journal = Journal::open(lock, version, &context.run_id)?;
-    let client = Client::new(context, &settings.host)?;
+    let client = Client::to_push(context, &settings.host)?;
     // Whatever moved since an earlier undoing is somebody else's.
     if phase != Some(Phase::Undone) {
         journal.write(Step::Undoing)?;

@@ -31,8 +31,14 @@ pub async fn by_release(
     };
     let verdicts = attached.iter().filter(|one| one.kind == Kind::Verdicts);
     let held = verdicts.filter_map(|one| one.held.as_ref().ok());
-    // Of several the last one: it was attached by the latest release of these very bytes.
-    held.filter_map(scanned).next_back()
+    newest(held)
+}
+
+/// Of several the newest: it was attached by the latest release of these very bytes. A registry's order says nothing.
+fn newest<'p>(predicates: impl Iterator<Item = &'p Value>) -> Option<Known> {
+    let made_at = |predicate: &Value| predicate["runAt"].as_str()?.parse::<jiff::Timestamp>().ok();
+    let known = predicates.filter_map(|predicate| Some((made_at(predicate), scanned(predicate)?)));
+    known.max_by_key(|(at, _)| *at).map(|(_, known)| known)
 }
 
 /// The findings of the scan in a statement's predicate; none where the gate passed with nothing found.
@@ -64,5 +70,20 @@ mod tests {
         ] {
             assert_eq!(scanned(&says_nothing), None, "{says_nothing}");
         }
+    }
+
+    #[test]
+    fn of_several_the_newest_counts_in_whatever_order_they_come() {
+        let said = |at: &str, id: &str| {
+            let finding = json!({"id": id, "package": "time", "severity": "LOW", "fixed": "2"});
+            json!({"runAt": at, "gates": [{"gate": "scan", "figures": {"findings": [finding]}}]})
+        };
+        let old = said("2025-01-01T00:00:00Z", "CVE-1");
+        let new = said("2026-01-01T00:00:00Z", "CVE-2");
+        let undated = json!({"gates": [{"gate": "scan"}]});
+        for all in [[&undated, &old, &new], [&new, &undated, &old]] {
+            assert_eq!(newest(all.into_iter()), scanned(&new));
+        }
+        assert_eq!(newest(std::iter::empty()), None);
     }
 }

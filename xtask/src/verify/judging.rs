@@ -16,10 +16,18 @@ pub(super) const OF_INDEX: [Kind; 1] = [Kind::Signature];
 pub(super) struct Beside<'a> {
     /// Who is trusted, in words.
     pub trusted: &'a str,
+    /// The image that was asked for: the last part of its repository's name.
+    pub image: &'a str,
     /// As the index says, where there is one.
     pub platform: Option<&'a str>,
     pub now: Timestamp,
+    /// The oldest that a gate's verdict may be, where the reader says so.
+    pub max_age_days: Option<u32>,
 }
+
+/// Clocks differ; what is said to be further ahead than this was not said in good faith.
+const AHEAD_S: i64 = 300;
+const DAY_S: u64 = 24 * 3600;
 
 /// One kind. What does not hold is passed over where another of its kind does: whoever may push could add it.
 pub(super) fn check(kind: Kind, attached: &[Attached], beside: Beside) -> Check {
@@ -100,6 +108,8 @@ fn provenance(predicate: &Value, beside: Beside) -> Result<String, String> {
     let details = &predicate["runDetails"];
     let builder = details["builder"]["id"].as_str().ok_or("it names no builder")?;
     same_platform(definition["externalParameters"]["platform"].as_str(), beside)?;
+    let internal = &definition["internalParameters"];
+    same_image(internal["image"].as_str(), beside)?;
     let commit = source["digest"]["gitCommit"].as_str().unwrap_or_default();
     let uri = source["uri"].as_str().map(|uri| uri.trim_start_matches("git+"));
     let place = uri
@@ -108,13 +118,26 @@ fn provenance(predicate: &Value, beside: Beside) -> Result<String, String> {
     let built = details["metadata"]["finishedOn"]
         .as_str()
         .and_then(|at| at.parse().ok());
-    let built = built.map(|at: Timestamp| format!(", {} ago", age(seconds(at, beside.now))));
+    let built = built.map(|at| not_to_come("it was built", at, beside.now));
+    let built = built.transpose()?.map(|old| format!(", {} ago", age(old)));
+    let release = internal["release"].as_str();
+    let release = release.map(|release| format!(", first released as {release}"));
     Ok(format!(
-        "commit {}{}, built by {builder}{}",
+        "commit {}{}, built by {builder}{}{}",
         commit.chars().take(12).collect::<String>(),
         place.unwrap_or_default(),
-        built.unwrap_or_default()
+        built.unwrap_or_default(),
+        release.unwrap_or_default()
     ))
+}
+
+/// Whoever may push can copy another service's image here, with all that is attached to it.
+fn same_image(said: Option<&str>, beside: Beside) -> Result<(), String> {
+    match said {
+        Some(said) if said == beside.image => Ok(()),
+        Some(said) => Err(format!("it is about the image {said}, not {}", beside.image)),
+        None => Err("it names no image".to_owned()),
+    }
 }
 
 /// Every gate of the main job passed, about this very digest (the statement's subject).
@@ -139,6 +162,7 @@ fn verdicts(predicate: &Value, beside: Beside) -> Result<String, String> {
     if verdicts.result != "PASSED" || !verdicts.failed_tests.is_empty() {
         return Err(format!("the result is {}, not PASSED", verdicts.result));
     }
+    young_enough(&verdicts, beside)?;
     let found = |at: Timestamp| age(seconds(at, beside.now));
     let reused = verdicts
         .gates
@@ -172,6 +196,32 @@ fn same_platform(said: Option<&str>, beside: Beside) -> Result<(), String> {
             "it is about {said}, the index lists the image for {listed}"
         )),
         _ => Ok(()),
+    }
+}
+
+/// What was built stays built: every other gate's verdict grows old.
+fn young_enough(verdicts: &Verdicts, beside: Beside) -> Result<(), String> {
+    not_to_come("they were gathered", verdicts.run_at, beside.now)?;
+    for verdict in &verdicts.gates {
+        let what = format!("{} was found", verdict.gate);
+        let old = not_to_come(&what, verdict.found_at, beside.now)?;
+        let most = beside.max_age_days.filter(|_| verdict.gate != Gate::Build.name());
+        if let Some(days) = most.filter(|days| old > u64::from(*days) * DAY_S) {
+            let days = format!("{days} day{}", if days == 1 { "" } else { "s" });
+            return Err(format!("{what} {} ago, more than {days}", age(old)));
+        }
+    }
+    Ok(())
+}
+
+/// How many seconds ago it was.
+///
+/// # Errors
+/// In words: at a time to come.
+fn not_to_come(what: &str, at: Timestamp, now: Timestamp) -> Result<u64, String> {
+    match at.duration_since(now).as_secs() {
+        ahead if ahead > AHEAD_S => Err(format!("{what} at a time to come ({at})")),
+        _ => Ok(seconds(at, now)),
     }
 }
 
@@ -211,13 +261,18 @@ mod tests {
         attached(kind, Ok(made))
     }
 
-    fn judged(kind: Kind, attached: &[Attached]) -> Check {
-        let beside = Beside {
+    fn beside() -> Beside<'static> {
+        Beside {
             trusted: "the key k.pub",
+            image: "horme-frontend",
             platform: Some("linux/amd64"),
             now: "2026-11-22T10:15:02Z".parse().unwrap(),
-        };
-        check(kind, attached, beside)
+            max_age_days: None,
+        }
+    }
+
+    fn judged(kind: Kind, attached: &[Attached]) -> Check {
+        check(kind, attached, beside())
     }
 
     fn words(check: &Check) -> String {
@@ -243,7 +298,22 @@ mod tests {
             said(Kind::Provenance, |said| {
                 said["buildDefinition"]["externalParameters"]["platform"] = "linux/arm64".into();
             }),
+            said(Kind::Provenance, |said| {
+                said["buildDefinition"]["internalParameters"]["image"] = "horme-mcp-server".into();
+            }),
+            said(Kind::Provenance, |said| {
+                said["buildDefinition"]["internalParameters"] = json!({})
+            }),
+            said(Kind::Provenance, |said| {
+                said["runDetails"]["metadata"]["finishedOn"] = "2027-01-01T00:00:00Z".into();
+            }),
             said(Kind::Verdicts, |said| *said = json!({})),
+            said(Kind::Verdicts, |said| {
+                said["runAt"] = "2027-01-01T00:00:00Z".into()
+            }),
+            said(Kind::Verdicts, |said| {
+                said["gates"][2]["foundAt"] = "2027-01-01T00:00:00Z".into()
+            }),
             said(Kind::Verdicts, |said| {
                 said["gates"][2]["outcome"] = "undecided".into()
             }),
@@ -253,6 +323,30 @@ mod tests {
         ];
         insta::assert_snapshot!(cases.join("\n"));
         assert!(cases.iter().all(|case| case.starts_with("violated: ")));
+    }
+
+    #[test]
+    fn verdicts_are_as_old_as_the_reader_lets_them_be() {
+        // Found two hours before the run, which was a day ago.
+        let of_boot = |change: fn(&mut Value), days| {
+            let beside = Beside {
+                max_age_days: days,
+                ..beside()
+            };
+            words(&check(Kind::Verdicts, &[made(Kind::Verdicts, change)], beside))
+        };
+        let boot_is_old = |said: &mut Value| said["gates"][4]["foundAt"] = "2026-11-01T00:00:00Z".into();
+        assert!(of_boot(boot_is_old, None).starts_with("passed: "));
+        assert!(of_boot(boot_is_old, Some(22)).starts_with("passed: "));
+        assert_eq!(
+            of_boot(boot_is_old, Some(1)),
+            "violated: boot was found 22 days ago, more than 1 day"
+        );
+        let build_is_old = |said: &mut Value| said["gates"][0]["foundAt"] = "2020-11-01T00:00:00Z".into();
+        assert!(
+            of_boot(build_is_old, Some(2)).starts_with("passed: "),
+            "it stays built"
+        );
     }
 
     #[test]

@@ -36,14 +36,25 @@ struct Index {
 ///
 /// # Errors
 /// Exit 2: credentials that are refused, a trust root that is none.
-pub(super) async fn look(context: &Context, reference: &Reference, trust: &Trust) -> Result<Answer> {
+pub(super) async fn look(
+    context: &Context,
+    reference: &Reference,
+    trust: &Trust,
+    max_age_days: Option<u32>,
+) -> Result<Answer> {
     let mut answer = Answer::new(reference.shown(), whom(context, trust));
-    let looked = Look::begin(context, reference, trust)?.all(&mut answer).await;
+    let look = Look::begin(context, reference, trust, max_age_days)?;
+    let looked = look.all(&mut answer).await;
     match looked.map_err(|error| error.downcast::<Failure>()) {
         Ok(()) => {}
         Err(Ok(failure)) if failure.exit == Exit::Undecided => {
             let hint = failure.hint.clone().unwrap_or_default();
             answer.check(Check::undecided("look", &failure.what, hint));
+        }
+        // The registry serves something else than what it names.
+        Err(Ok(failure)) if failure.exit == Exit::Violated => {
+            let hint = failure.hint.clone().unwrap_or_default();
+            answer.check(Check::violated("look", &failure.what, hint));
         }
         Err(Ok(failure)) => return Err(failure.into()),
         Err(Err(error)) => return Err(error),
@@ -65,10 +76,16 @@ struct Look<'a> {
     trust: &'a Trust,
     repository: Repository,
     folder: tempfile::TempDir,
+    max_age_days: Option<u32>,
 }
 
 impl<'a> Look<'a> {
-    fn begin(context: &'a Context, reference: &'a Reference, trust: &'a Trust) -> Result<Self> {
+    fn begin(
+        context: &'a Context,
+        reference: &'a Reference,
+        trust: &'a Trust,
+        max_age_days: Option<u32>,
+    ) -> Result<Self> {
         let client = Client::new(context, &reference.host)?;
         Ok(Look {
             context,
@@ -76,6 +93,7 @@ impl<'a> Look<'a> {
             trust,
             repository: client.repository(&reference.repository),
             folder: attest::work_folder(context)?,
+            max_age_days,
         })
     }
 
@@ -113,7 +131,8 @@ impl<'a> Look<'a> {
         Ok(self.reference.digest.clone().or(found))
     }
 
-    /// A version is claimed before anybody sees it, and for ever: its tag points to what was claimed.
+    /// A version is claimed before anybody sees it, and for ever: its tag points to what was claimed. A tag, too, is the
+    /// registry's word: no signature says which version a digest is, since one digest may be many.
     async fn claim(&self, digest: &str) -> Result<Option<Check>> {
         let version = self.reference.tag.as_deref();
         let Some(version) = version.filter(|tag| semver::Version::parse(tag).is_ok()) else {
@@ -123,7 +142,11 @@ impl<'a> Look<'a> {
         let claimed = claimed.map(|claimed| claimed.digest);
         Ok(Some(match claimed {
             Some(claimed) if claimed == digest => {
-                Check::passed("claim", format!("{version} was released with this digest"))
+                let words = format!(
+                    "{version} was released with this digest (by its tag {})",
+                    plan::claim(version)
+                );
+                Check::passed("claim", words)
             }
             Some(claimed) => Check::violated(
                 "claim",
@@ -172,8 +195,10 @@ impl<'a> Look<'a> {
         let attached = attest::find(self.context, self.trust, &self.repository, &file).await?;
         let beside = Beside {
             trusted: &answer.trusted,
+            image: self.reference.image(),
             platform: of.filter(|of| of.contains('/')),
             now: Timestamp::now(),
+            max_age_days: self.max_age_days,
         };
         let checks = kinds.iter().map(|kind| judging::check(*kind, &attached, beside));
         answer.parts.push(Part {

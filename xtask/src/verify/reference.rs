@@ -91,6 +91,11 @@ impl Reference {
         }
     }
 
+    /// What the image is called wherever it is published: the last part of its repository's name.
+    pub(super) fn image(&self) -> &str {
+        self.repository.rsplit('/').next().unwrap_or_default()
+    }
+
     /// As a person writes it.
     pub(super) fn shown(&self) -> String {
         let mut shown = format!("{}/{}", self.host, self.repository);

@@ -57,7 +57,13 @@ fn inspect(image: &str) -> String {
 
 fn bill(checkout: &Checkout, folder: &str, name: &str) -> String {
     let file = format!("{folder}/sbom/horme-test-{name}.cdx.json");
-    std::fs::read_to_string(checkout.path(&file)).unwrap()
+    let text = std::fs::read_to_string(checkout.path(&file)).unwrap();
+    let schema = include_str!("../schemas/cyclonedx-1.6-required.json");
+    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
+    let bill = serde_json::from_str(&text).unwrap();
+    let faults: Vec<String> = schema.iter_errors(&bill).map(|fault| fault.to_string()).collect();
+    assert!(faults.is_empty(), "{faults:?}");
+    text
 }
 
 fn sums(checkout: &Checkout) -> String {

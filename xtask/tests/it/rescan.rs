@@ -191,12 +191,34 @@ fn each_platform_of_an_index_is_looked_at() {
 }
 
 #[test]
-fn what_is_not_published_is_skipped_and_who_may_not_read_decides_nothing() {
+fn nothing_looked_at_decides_nothing() {
     let scene = Scene::new("rescan-nothing", "smallvec", "0.6.13");
     let registry = format!("{}/nobody", scene.stub.host());
     let database = scene.database(0);
     let arguments = ["rescan", "--vuln-db", &database, "--registry", &registry];
-    says(&scene.checkout.run(&arguments), 0, &["1 skipped"]);
+    says(
+        &scene.checkout.run(&arguments),
+        3,
+        &["1 skipped", "no image was looked at"],
+    );
+    let registry = format!("{}/acme", scene.stub.host());
+    let mistyped = [
+        "rescan",
+        "--vuln-db",
+        &database,
+        "--registry",
+        &registry,
+        "--tag",
+        "lates",
+    ];
+    says(&scene.checkout.run(&mistyped), 3, &["no image was looked at"]);
+    let manifest = scene.image("amd64");
+    scene.put("1.4.2", MANIFEST, &manifest);
+    says(
+        &scene.checkout.run(&mistyped),
+        3,
+        &["1 undecided", "though 1.4.2 was released"],
+    );
 
     let login = Login::Token {
         users: Vec::new(),

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::checkout::{Checkout, Ended, Fixture, ended};
-use crate::stub::{Fault, Look, Stub};
+use crate::releasing::{OWNER, Releasing};
+use crate::stub::{Fault, Login, Look, Right, Stub, User};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -131,10 +132,14 @@ impl Published {
         self.put(INDEX, &index, &[&digest.replace(':', "-")]);
     }
 
+    fn predicate(&self, kind: &str) -> Value {
+        predicate(kind, self.repository.trim_start_matches("acme/"))
+    }
+
     fn attach_all(&self, digest: &str, kinds: &[&'static str]) {
         let signed = kinds
             .iter()
-            .map(|kind| (*kind, self.sign(digest, kind, &predicate(kind), "release")));
+            .map(|kind| (*kind, self.sign(digest, kind, &self.predicate(kind), "release")));
         self.attach(digest, &signed.collect::<Vec<_>>());
     }
 
@@ -170,24 +175,25 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// What a release says, as shortly as it can be said.
-fn predicate(kind: &str) -> Value {
+/// What a release says of the image of that name, as shortly as it can be said.
+fn predicate(kind: &str, image: &str) -> Value {
     match kind {
         SBOM => {
             json!({ "bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{ "name": "serde" }] })
         }
         PROVENANCE => json!({
             "buildDefinition": { "buildType": "urn:x", "externalParameters": {},
+                "internalParameters": { "release": "1.4.2", "image": image },
                 "resolvedDependencies": [{ "digest": { "gitCommit": "c0ffee" } }] },
             "runDetails": { "builder": { "id": "urn:y" } } }),
         VERDICTS => {
             let gate = |gate| {
                 json!({ "gate": gate, "outcome": "passed", "reason": "well", "foundBy": "run-1",
-                "foundAt": "2026-11-21T10:00:00Z", "figures": {} })
+                "foundAt": "2024-11-21T10:00:00Z", "figures": {} })
             };
             json!({ "result": "PASSED", "configuration": [], "passedTests": [], "warnedTests": [], "failedTests": [],
                 "release": "1.4.2", "commit": "c0ffee", "platform": "linux/amd64", "run": "run-1",
-                "runAt": "2026-11-21T10:00:00Z", "gates": GATES.map(gate) })
+                "runAt": "2024-11-21T10:00:00Z", "gates": GATES.map(gate) })
         }
         _ => json!({}),
     }
@@ -208,7 +214,9 @@ fn a_release_is_verified_with_a_public_key_alone() {
     let ended = published.verify(&[":1.4.2"]);
     assert_eq!(ended.code, Some(0), "{}", ended.said());
     assert!(
-        ended.stdout.contains("commit c0ffee, built by urn:y"),
+        ended
+            .stdout
+            .contains("commit c0ffee, built by urn:y, first released as 1.4.2"),
         "{}",
         ended.stdout
     );
@@ -255,7 +263,12 @@ fn what_is_forged_missing_or_about_something_else_fails_its_own_check() {
         assert_eq!(code, Some(1), "{checks:?}");
         checks
     };
-    let signed = |kind: &'static str, key: &str| (kind, published.sign(&digest, kind, &predicate(kind), key));
+    let signed = |kind: &'static str, key: &str| {
+        (
+            kind,
+            published.sign(&digest, kind, &published.predicate(kind), key),
+        )
+    };
     let three = || {
         vec![
             signed(SIGNATURE, "release"),
@@ -291,7 +304,7 @@ fn what_is_forged_missing_or_about_something_else_fails_its_own_check() {
     );
 
     let elsewhere = published.image("elsewhere", &[]);
-    let about = published.sign(&elsewhere, SBOM, &predicate(SBOM), "release");
+    let about = published.sign(&elsewhere, SBOM, &published.predicate(SBOM), "release");
     published.attach(&digest, &[three(), vec![(SBOM, about)]].concat());
     assert_eq!(
         violated(&published),
@@ -299,7 +312,7 @@ fn what_is_forged_missing_or_about_something_else_fails_its_own_check() {
         "about another digest"
     );
 
-    let mut failed = predicate(VERDICTS);
+    let mut failed = published.predicate(VERDICTS);
     failed["gates"][4]["outcome"] = "violated".into();
     let failed = published.sign(&digest, VERDICTS, &failed, "release");
     let rest = vec![
@@ -336,6 +349,94 @@ fn a_tag_that_was_moved_is_not_what_was_released() {
     );
 }
 
+/// Whoever may push needs no key to copy one service's image, with all that is attached to it, to another's name.
+#[test]
+fn the_image_of_another_service_is_no_release_of_this_one() {
+    let (mut published, digest) = Published::whole("att-other");
+    published.repository = "acme/horme-test-att-victim".to_owned();
+    let copied = published.image("linux/amd64", &["1.4.2", "claim-1.4.2"]);
+    assert_eq!(copied, digest);
+    let signed = ALL.map(|kind| {
+        let said = predicate(kind, "horme-test-att-other");
+        (kind, published.sign(&digest, kind, &said, "release"))
+    });
+    published.attach(&digest, &signed);
+    let ended = published.verify(&[":1.4.2"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    let words = "it is about the image horme-test-att-other, not horme-test-att-victim";
+    assert!(ended.stdout.contains(words), "{}", ended.stdout);
+}
+
+#[test]
+fn verdicts_older_than_the_reader_wants_are_none() {
+    let (published, _) = Published::whole("att-old");
+    let (code, checks) = published.told(&[":1.4.2", "--max-age", "30"]);
+    assert_eq!((code, checks[5].as_str()), (Some(1), "gate verdicts violated"));
+    assert_eq!(published.told(&[":1.4.2", "--max-age", "36500"]).0, Some(0));
+}
+
+/// Whoever may push may attach what cannot be read: it hides nothing of what else is attached.
+#[test]
+fn one_broken_attachment_hides_nothing() {
+    let (published, digest) = Published::whole("att-broken");
+    let content = published.stub.content();
+    let tag = digest.replace(':', "-");
+    let index = content.manifest(&published.repository, &tag).unwrap();
+    let mut index: Value = serde_json::from_slice(&index).unwrap();
+    let manifests = index["manifests"].as_array_mut().unwrap();
+    let gone = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": BUNDLE,
+        "layers": [{ "mediaType": BUNDLE, "digest": format!("sha256:{}", "1".repeat(64)), "size": 7 }] });
+    let entry = json!({ "mediaType": MANIFEST, "artifactType": BUNDLE, "size": 1,
+        "digest": published.put(MANIFEST, &gone, &[]) });
+    manifests.push(entry);
+    published.put(INDEX, &index, &[&tag]);
+    let ended = published.verify(&[":1.4.2"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.said());
+    assert!(
+        ended.stdout.contains("(of 2 attached, 1 do not hold)"),
+        "{}",
+        ended.stdout
+    );
+    assert_eq!(
+        published.told(&[":1.4.2"]),
+        (Some(0), PASSED.map(str::to_owned).to_vec())
+    );
+    // Nothing sound beside it: it may be what is missing.
+    let lacks = |kinds: &[&'static str]| {
+        let signed: Vec<_> = kinds
+            .iter()
+            .map(|kind| {
+                (
+                    *kind,
+                    published.sign(&digest, kind, &published.predicate(kind), "release"),
+                )
+            })
+            .collect();
+        published.attach(&digest, &signed);
+        let index = content.manifest(&published.repository, &tag).unwrap();
+        let mut index: Value = serde_json::from_slice(&index).unwrap();
+        let entry = json!({ "mediaType": MANIFEST, "artifactType": BUNDLE, "size": 1,
+            "digest": published.put(MANIFEST, &gone, &[]) });
+        index["manifests"].as_array_mut().unwrap().push(entry);
+        published.put(INDEX, &index, &[&tag]);
+        published.told(&[":1.4.2"])
+    };
+    let (code, checks) = lacks(&[SIGNATURE, PROVENANCE, VERDICTS]);
+    assert_eq!(
+        (code, checks[3].as_str()),
+        (Some(3), "bill of materials undecided")
+    );
+}
+
+#[test]
+fn other_bytes_than_the_digest_says_are_an_answer() {
+    let (published, digest) = Published::whole("att-bytes");
+    published.stub.fault_from("GET", "/manifests/", 1, Fault::Other);
+    let (code, checks) = published.told(&[&format!("@{digest}")]);
+    assert_eq!(code, Some(1), "{checks:?}");
+    assert_eq!(checks.last().unwrap(), "look violated");
+}
+
 #[test]
 fn each_image_of_an_index_is_looked_at() {
     let published = Published::new("att-index", Look::default());
@@ -361,13 +462,13 @@ fn each_image_of_an_index_is_looked_at() {
         ended.stdout
     );
 
-    let mut verdicts = predicate(VERDICTS);
+    let mut verdicts = published.predicate(VERDICTS);
     verdicts["platform"] = "linux/arm64".into();
     let verdicts = published.sign(&images[1].0, VERDICTS, &verdicts, "release");
     let rest = [SIGNATURE, SBOM, PROVENANCE].map(|kind| {
         (
             kind,
-            published.sign(&images[1].0, kind, &predicate(kind), "release"),
+            published.sign(&images[1].0, kind, &published.predicate(kind), "release"),
         )
     });
     published.attach(
@@ -398,6 +499,21 @@ fn what_does_not_answer_is_undecided() {
         "{}",
         without.said()
     );
+}
+
+/// cosign's own example of a key that lies in no file.
+#[test]
+fn a_public_key_may_lie_in_a_variable() {
+    let (published, _) = Published::whole("att-variable");
+    let image = format!("{}/{}:1.4.2", published.stub.host(), published.repository);
+    let words = ["verify", &image, "--key", "env://COSIGN_PUBLIC_KEY"];
+    let key = std::fs::read_to_string(published.path("release.pub")).unwrap();
+    let mut command = published.checkout.command(&words);
+    let with = ended(command.env("COSIGN_PUBLIC_KEY", key).output().unwrap());
+    assert_eq!(with.code, Some(0), "{}", with.said());
+    let mut command = published.checkout.command(&words);
+    let without = ended(command.env_remove("COSIGN_PUBLIC_KEY").output().unwrap());
+    assert_eq!(without.code, Some(2), "{}", without.said());
 }
 
 #[test]
@@ -461,4 +577,59 @@ fn a_checkout_says_whom_it_trusts_and_where_a_service_is_published() {
         "{}",
         ended.said()
     );
+}
+
+/// A registry that hides what does not exist yet from who may only pull takes a first release, too. What the release
+/// itself signed is verified, and copied to the other service's name it is not.
+#[test]
+fn a_first_release_to_a_registry_like_docker_hub_is_verified() {
+    let stub = Stub::with(Look {
+        hides_unknown: true,
+        login: Login::Token {
+            users: vec![User::new("ada", "right", Right::Push)],
+            anonymous: true,
+        },
+        ..Look::default()
+    });
+    let releasing = Releasing::new("att-first", &stub);
+    // "ada:right"
+    let login = json!({ "auths": { stub.host(): { "auth": "YWRhOnJpZ2h0" } } });
+    releasing
+        .checkout
+        .write("state/docker/config.json", &login.to_string());
+    let dry_run = releasing.release(&["--dry-run"]);
+    assert_eq!(dry_run.code, Some(0), "{}", dry_run.said());
+    let released = releasing.release(&[]);
+    assert_eq!(released.code, Some(0), "{}", released.said());
+
+    let verify = |service: usize| {
+        let image = format!("{}/{}:1.4.2", stub.host(), releasing.repository(service));
+        let words = ["verify", &image, "--key", "docker/policy/release.pub"];
+        // Who reads is nobody.
+        let mut command = releasing.checkout.command(&words);
+        let nobody = releasing.checkout.path("no-login");
+        ended(command.env("DOCKER_CONFIG", nobody).output().unwrap())
+    };
+    for service in [0, 1] {
+        let verified = verify(service);
+        assert_eq!(verified.code, Some(0), "{}", verified.said());
+    }
+    let (content, victim) = (stub.content(), releasing.repository(1));
+    let snapshot = content.snapshot();
+    let other = &snapshot[&releasing.repository(0)];
+    assert!(victim.starts_with(OWNER));
+    other.blobs.values().for_each(|bytes| {
+        content.put_blob(&victim, bytes);
+    });
+    for (digest, (kind, bytes)) in &other.manifests {
+        content.put_manifest(&victim, digest, kind, bytes);
+    }
+    for (tag, digest) in &other.tags {
+        let (kind, bytes) = &other.manifests[digest];
+        content.put_manifest(&victim, tag, kind, bytes);
+    }
+    let copied = verify(1);
+    assert_eq!(copied.code, Some(1), "{}", copied.said());
+    let words = "it is about the image horme-test-att-first-a, not horme-test-att-first-b";
+    assert!(copied.stdout.contains(words), "{}", copied.stdout);
 }

@@ -20,7 +20,7 @@ use crate::tool::trivy::{self, Report, Scanners, Status, Vulnerability};
 use crate::verdict::{Check, Gate};
 
 /// What a release knew when it went out: a finding that can be mended, by id, package and severity. One that was rated
-/// higher since is another one.
+/// higher since is another one. What an exception let pass is none of them: it comes back when the exception ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known(BTreeSet<[String; 3]>);
 
@@ -30,7 +30,7 @@ impl Known {
         let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
         let mendable = findings
             .iter()
-            .filter(|finding| !text(finding, "fixed").is_empty());
+            .filter(|finding| !text(finding, "fixed").is_empty() && finding["became"] != "excepted");
         Known(
             mendable
                 .map(|finding| ["id", "package", "severity"].map(|key| text(finding, key)))
@@ -296,6 +296,17 @@ mod tests {
         let (scanner, _) = excused(1);
         let (check, findings) = judged(&scanner, &found("CVE-1", "CRITICAL", "0.2.0"), None);
         assert_eq!((check.outcome, findings[0].became), (Outcome::Passed, "excepted"));
+    }
+
+    #[test]
+    fn what_went_out_under_an_exception_comes_back_when_that_ends() {
+        let finding = json!({"id": "CVE-1", "package": "time", "severity": "CRITICAL", "fixed": "0.2.0",
+            "became": "excepted"});
+        let known = || Some(Known::of(std::slice::from_ref(&finding)));
+        let critical = found("CVE-1", "CRITICAL", "0.2.0");
+        let (still, _) = excused(1);
+        assert_eq!(judged(&still, &critical, known()).0.outcome, Outcome::Passed);
+        assert_eq!(outcome(&critical, known()), Outcome::Violated);
     }
 
     #[test]

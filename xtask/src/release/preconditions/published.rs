@@ -36,7 +36,7 @@ pub(super) struct Asked {
 /// Asks, and plans by the answers. A dry run does not ask whether it may push.
 pub(super) async fn ask(context: &Context, wanted: Wanted, built: &[Built], dry_run: bool) -> Asked {
     let mut asked = Asked::default();
-    let client = Client::new(context, &wanted.named.host);
+    let client = Client::to_push(context, &wanted.named.host);
     let client = client.map_err(|error| asked.problems.push(failure(error))).ok();
     let repositories: Vec<Repository> = client
         .iter()

@@ -29,6 +29,10 @@ pub(crate) struct Look {
     pub(crate) deletes_tags: bool,
     /// Knows no mounting: begins an upload instead.
     pub(crate) lends_nothing: bool,
+    /// Says 401 of a repository that does not exist to who asks for a token that may only pull (Docker Hub).
+    pub(crate) hides_unknown: bool,
+    /// Takes what a tag points to with it, and so all of its tags.
+    pub(crate) deletes_manifests: bool,
     pub(crate) login: Login,
 }
 

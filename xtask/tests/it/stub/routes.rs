@@ -247,10 +247,17 @@ fn delete(shared: &Shared, repository: &str, reference: &str) -> Response {
     if !shared.look.deletes_tags || reference.starts_with("sha256:") {
         return error(405, "UNSUPPORTED");
     }
-    match shared.content.untag(repository, reference) {
-        Some(_) => status(202),
-        None => error(404, "MANIFEST_UNKNOWN"),
+    let Some(digest) = shared.content.untag(repository, reference) else {
+        return error(404, "MANIFEST_UNKNOWN");
+    };
+    if let (true, Some(repository)) = (
+        shared.look.deletes_manifests,
+        shared.content.lock().get_mut(repository),
+    ) {
+        repository.manifests.remove(&digest);
+        repository.tags.retain(|_, other| *other != digest);
     }
+    status(202)
 }
 
 /// Pages of at most `n`, after `last`.

@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     Unanswered,
     /// Serves other bytes than were pushed, as many.
     Other,
+    /// Does not say how long its answer is, as through a proxy that packs it.
+    Unmeasured,
     /// No token that was issued so far is worth anything any more: 401.
     Expired,
     /// Carries it out after that long.

@@ -180,6 +180,7 @@ async fn carry_out(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> (Re
         Some(Fault::Lost) => routes::lost(asked),
         Some(Fault::Unanswered) => return (carried_out(), true),
         Some(Fault::Other) => other(carried_out()).await,
+        Some(Fault::Unmeasured) => unmeasured(carried_out()),
         Some(Fault::Expired) if matches!(shared.look.login, Login::Token { .. }) => {
             shared.expired(&asked.method, asked.repository())
         }
@@ -214,6 +215,13 @@ async fn broken_off(answer: Response, most: usize) -> Response {
         .headers_mut()
         .insert(header::CONTENT_LENGTH, bytes.len().into());
     answer
+}
+
+/// The answer in pieces, without its length.
+fn unmeasured(answer: Response) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from_stream(body.into_data_stream()))
 }
 
 /// The answer with one bit turned over; its headers say what they said.

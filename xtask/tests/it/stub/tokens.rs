@@ -143,6 +143,10 @@ impl Shared {
             let [_, repository, actions] = parts[..] else {
                 continue;
             };
+            let is_known = self.content.lock().contains_key(repository);
+            if self.look.hides_unknown && !is_known && !actions.contains("push") {
+                continue;
+            }
             let may = actions.split(',').filter(|action| grants(right, action));
             granted.extend(may.map(|action| (repository.to_owned(), action.to_owned())));
         }
