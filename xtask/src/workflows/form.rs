@@ -36,8 +36,8 @@ pub struct Concurrency {
 pub struct Job {
     #[serde(rename = "name")]
     _name: String,
-    #[serde(rename = "needs")]
-    _needs: Option<String>,
+    /// The job that comes before.
+    pub needs: Option<String>,
     pub r#if: Option<String>,
     pub runs_on: Option<String>,
     pub timeout_minutes: Option<u32>,
@@ -143,7 +143,7 @@ impl Step {
     }
 
     /// What `run` starts, without `cargo xtask`: one program, and words that mean themselves to any shell.
-    fn command(&self, row: &Row) -> Result<Option<Vec<String>>, String> {
+    pub fn command(&self, row: &Row) -> Result<Option<Vec<String>>, String> {
         let Some(run) = &self.run else { return Ok(None) };
         let step = &self.name;
         let words = run

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use super::form::{self, Job, Row, Workflow};
+use super::tools;
 use crate::cli::Cli;
 use crate::report;
 
@@ -26,14 +27,17 @@ const COMMANDS: [(&str, &[&[&str]]); 5] = [
         ],
     ),
     ("release.yml", &[&["release", "--setup", "--images"]]),
-    ("test.yml", &[&["test", "--setup"]]),
+    (
+        "test.yml",
+        &[&["test", "--setup"], &["test", "--in-image", "--setup"]],
+    ),
 ];
 
 /// Of a pull request, whether it comes from a fork: then it has no right to write, and its job would fail.
 const NO_FORK: &str = "github.event.pull_request.head.repo.full_name == github.repository";
 
-const UPLOAD: &str = "actions/upload-artifact";
-const DOWNLOAD: &str = "actions/download-artifact";
+pub(super) const UPLOAD: &str = "actions/upload-artifact";
+pub(super) const DOWNLOAD: &str = "actions/download-artifact";
 
 /// Everything that is wrong: `<file>: <what>`. `texts`: name of the file -> its content.
 pub fn faults(texts: &BTreeMap<String, String>, readme: &str) -> Vec<String> {
@@ -48,6 +52,7 @@ pub fn faults(texts: &BTreeMap<String, String>, readme: &str) -> Vec<String> {
                 rights(&workflow, text).into_iter().for_each(&mut wrong);
                 limits(&workflow).into_iter().for_each(&mut wrong);
                 commands(file, &workflow).into_iter().for_each(&mut wrong);
+                tools::faults(&workflow).into_iter().for_each(&mut wrong);
                 artifacts(&workflow).into_iter().for_each(&mut wrong);
                 read.insert(file.as_str(), workflow);
             }
@@ -174,7 +179,7 @@ fn commands(file: &str, workflow: &Workflow) -> Vec<String> {
             .chain(steps)
             .filter(|name| name.starts_with("HORME_"))
         {
-            if !variables().contains(variable) {
+            if !super::variables().contains(variable) {
                 wrong.push(format!("{name}: no command knows {variable}"));
             }
         }
@@ -187,24 +192,20 @@ fn commands(file: &str, workflow: &Workflow) -> Vec<String> {
         }
     }
     let planned = COMMANDS.iter().find(|(name, _)| *name == file);
-    for needed in planned.map(|(_, commands)| *commands).unwrap_or_default() {
-        let has_all = |argv: &&Vec<String>| {
+    let mut planned = planned.map(|(_, commands)| commands.to_vec()).unwrap_or_default();
+    // One command stands for one alone, and the most demanding choose first.
+    planned.sort_by_key(|words| std::cmp::Reverse(words.len()));
+    for needed in planned {
+        let has_all = |argv: &Vec<String>| {
             argv.first().map(String::as_str) == Some(needed[0])
                 && needed.iter().all(|word| argv.iter().any(|given| given == word))
         };
-        if !occurring.iter().any(|argv| has_all(&argv)) {
-            wrong.push(format!("no step runs `cargo xtask {}`", needed.join(" ")));
+        match occurring.iter().position(has_all) {
+            Some(place) => drop(occurring.swap_remove(place)),
+            None => wrong.push(format!("no step runs `cargo xtask {}`", needed.join(" "))),
         }
     }
     wrong
-}
-
-/// The variables that commands take their settings from.
-fn variables() -> BTreeSet<String> {
-    let command = Cli::command();
-    let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
-    let known = arguments.filter_map(clap::Arg::get_env);
-    known.map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
 /// What is uploaded is what runs write, and what is read is what was uploaded.
