@@ -2,7 +2,7 @@
 //! engine reports. What is tested and pushed from here on is that digest; a name on top of it is a convenience.
 
 mod caching;
-mod fitness;
+pub mod fitness;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -283,7 +283,7 @@ fn passed(built: &Built) -> Record {
 }
 
 /// A failed bake: the image that it names is at fault; of the others nothing can be said. Where the engine
-/// itself is gone or its disk is full, nothing can be said of any.
+/// itself is gone, its disk is full or a registry did not give what it was asked for, nothing can be said of any.
 async fn failed(
     context: &Context,
     images: &[ImagePlan],
@@ -299,7 +299,7 @@ async fn failed(
     let named = bake::failed_target(&output.stderr).or(step).map(str::to_owned);
     let named = named.or(only);
     let full = output.stderr.contains("no space left on device");
-    let gone = bake::lost_engine(&output.stderr) || context.engine().await.is_err();
+    let elsewhere = !bake::failed_in_what_is_built(&output.stderr) || context.engine().await.is_err();
     let judged = images.iter().filter(|image| !image.support);
     let records = judged.map(|image| {
         let service = &image.service.name;
@@ -310,7 +310,7 @@ async fn failed(
                 "no space left on the engine's disk",
                 "free some: `docker system df`",
             )
-        } else if gone || named.is_none() {
+        } else if elsewhere || named.is_none() {
             let detail = format!("the build could not run:\n{}", output.last_lines(6));
             Record::undecided(
                 service,

@@ -9,6 +9,7 @@ use cargo_metadata::{DependencyKind, Metadata, Package, PackageId, TargetKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::engine;
 use crate::exit::Failure;
 use crate::graph::Graph;
 
@@ -18,6 +19,20 @@ pub const TARGET: &str = if cfg!(target_arch = "aarch64") {
 } else {
     "x86_64-unknown-linux-gnu"
 };
+
+/// # Errors
+/// Exit 3: images for this platform would not be made of the dependencies that are read here, which are [`TARGET`]'s.
+pub fn refuse_another_target(platform: &str) -> Result<(), Failure> {
+    let architecture = TARGET.split('-').next().unwrap_or_default();
+    let own = engine::platform("linux", architecture);
+    if platform == own {
+        return Ok(());
+    }
+    Err(Failure::undecided(
+        format!("the engine builds for {platform}, this program reads the dependencies for {own}"),
+        format!("run it on a machine of the engine's kind, or name an engine for {own}"),
+    ))
+}
 
 /// A service crate and what its manifest says of its image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -506,6 +521,22 @@ pub(crate) mod tests {
     fn a_long_list_says_how_long_it_is() {
         assert_eq!(first_of(&["a", "b", "c", "d"]), "a, b, c, d");
         assert_eq!(first_of(&["a", "b", "c", "d", "e", "f"]), "a, b, c, d and 2 more");
+    }
+
+    #[test]
+    fn an_engine_of_another_architecture_is_refused() {
+        let own = engine::platform("linux", std::env::consts::ARCH);
+        assert_eq!(
+            refuse_another_target(&own).map_err(|failure| failure.what),
+            Ok(())
+        );
+        let failure = refuse_another_target("linux/riscv64").unwrap_err();
+        assert_eq!(failure.exit, crate::exit::Exit::Undecided);
+        assert!(
+            failure.what.contains(&format!("dependencies for {own}")),
+            "{}",
+            failure.what
+        );
     }
 
     /// A service with these crates (`name version`) in its binary.

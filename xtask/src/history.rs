@@ -31,6 +31,9 @@ pub struct Entry {
     /// `local` or `upstream`; empty where the run ended before it knew.
     #[serde(default)]
     pub bases: String,
+    /// Of the images; entries of before it was told are of the one that there was.
+    #[serde(default = "first_platform")]
+    pub platform: String,
     /// See [`machine`].
     #[serde(default)]
     pub machine: String,
@@ -46,6 +49,10 @@ pub struct Entry {
     pub steps_ms: BTreeMap<String, u64>,
     /// Service -> what was measured of its image.
     pub images: BTreeMap<String, Figures>,
+}
+
+fn first_platform() -> String {
+    "linux/amd64".to_owned()
 }
 
 /// Of one image; what this run did not measure is absent.
@@ -82,6 +89,7 @@ impl Entry {
             command: report.command.clone(),
             commit: report.commit.clone(),
             bases: report.bases.split(' ').next().unwrap_or_default().to_owned(),
+            platform: report.platform.clone(),
             machine: report.machine.clone(),
             exit_code: report.exit_code,
             took_ms: report.took_ms,
@@ -182,6 +190,7 @@ pub(crate) mod tests {
                 dirty: false,
             }),
             bases: "local".into(),
+            platform: first_platform(),
             machine: "2x-0123abcd".into(),
             exit_code: 0,
             took_ms: 48_000,
@@ -204,7 +213,17 @@ pub(crate) mod tests {
         };
         report.records.push(budget(Origin::Fresh));
         let entry = Entry::of(&report);
-        assert_eq!(entry.bases, "local");
+        assert_eq!(
+            (entry.bases.as_str(), entry.platform.as_str()),
+            ("local", "linux/amd64")
+        );
+        let mut before = serde_json::to_value(&entry).unwrap();
+        before.as_object_mut().unwrap().remove("platform");
+        assert_eq!(
+            serde_json::from_value::<Entry>(before).unwrap(),
+            entry,
+            "an earlier version's"
+        );
         assert_eq!(entry.looked["budget"], 2);
         assert_eq!(entry.looked.get("lint"), None);
         let origin = Origin::Reused {

@@ -260,7 +260,7 @@ impl Policies {
     fn read(context: &Context, catalogue: &Catalogue, plan: &Plan, accepting: bool) -> Result<Self> {
         let root = &context.root;
         Ok(Policies {
-            baseline: Baseline::read(root, catalogue, plan.bases.origin, accepting)?,
+            baseline: Baseline::read(root, catalogue, plan, accepting)?,
             benchmark: Benchmark::new(cis::Policy::read(root)?),
             ways_out: network::Policy::read(root)?,
         })

@@ -111,12 +111,14 @@ fn workspace(root: &Path) -> Workspace<'_> {
 /// The plan of this run, and what a reader should know of how it came about.
 ///
 /// # Errors
-/// Exit 2: an unknown service, malformed pins or `.dockerignore`.
+/// Exit 2: an unknown service, malformed pins or `.dockerignore`, a faulty context of docker's. Exit 3: an engine of
+/// another architecture than that whose dependencies are read.
 pub async fn work_out(
     context: &Context,
     catalogue: &Catalogue,
     gates: &[Gate],
 ) -> Result<(Plan, Vec<String>)> {
+    context.refuse_faulty_engine()?;
     let mut catalogue = catalogue.clone();
     fingerprint::note_copied(&context.root, &mut catalogue.services);
     let catalogue = &catalogue;
@@ -127,7 +129,14 @@ pub async fn work_out(
         bases::resolve(context, context.options.bases),
         platform(context)
     );
-    let (revisions, bases) = (revisions, bases?);
+    let (mut revisions, bases) = (revisions, bases?);
+    let platform = platform.unwrap_or_else(|| {
+        let guessed = engine::platform("linux", std::env::consts::ARCH);
+        let words = format!("no engine answers: planned for {guessed}, as one on this machine would build");
+        revisions.words.push(words);
+        guessed
+    });
+    catalogue::refuse_another_target(&platform)?;
     let mut inputs = BTreeMap::new();
     for service in &catalogue.services {
         let gathered = Inputs::gather(&context.root, &checkout, service, &bases.contexts)?;
@@ -149,9 +158,6 @@ pub async fn work_out(
 }
 
 /// The platform that images are built for: the engine's own. Before there is one, set-up will start it here.
-async fn platform(context: &Context) -> String {
-    match context.engine().await {
-        Ok(engine) => engine.platform,
-        Err(_) => engine::platform("linux", std::env::consts::ARCH),
-    }
+async fn platform(context: &Context) -> Option<String> {
+    context.engine().await.ok().map(|engine| engine.platform)
 }

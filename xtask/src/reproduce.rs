@@ -11,6 +11,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use crate::build::fitness;
 use crate::cleaning;
 use crate::cli::{Format, ReproduceOptions};
 use crate::context::Context;
@@ -118,23 +119,14 @@ async fn engine(context: &Context, plan: &Plan) -> Result<Engine> {
         let _under_way = context.board.step("set-up");
         setup::provision(context, &plan.bases).await?;
     }
-    let engine = Engine::connect().await?;
+    let engine = context.engine().await?;
     cleaning::sweep_the_dead(context, &engine).await;
     if !engine.containerd_store {
         let hint = "a new engine gets containerd's by `cargo xtask setup`; the README says how to switch one";
         return Err(Failure::undecided("this engine's image store keeps no digest", hint).into());
     }
-    let here = engine.ids(plan.bases.build_images()).await?;
-    let absent: Vec<String> = here
-        .into_iter()
-        .filter(|(_, id)| id == "absent")
-        .map(|(name, _)| name)
-        .collect();
-    if absent.is_empty() {
-        return Ok(engine);
-    }
-    let what = format!("base images are missing: {}", absent.join(", "));
-    Err(Failure::undecided(what, "`--setup` makes them, and so does `cargo xtask setup`").into())
+    fitness::refuse_unfit(context, &engine, plan).await?;
+    Ok(engine)
 }
 
 fn bases_in_words(plan: &Plan) -> String {

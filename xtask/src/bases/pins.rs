@@ -137,12 +137,22 @@ mod tests {
         }
     }
 
-    /// What makes the joint build cook once: every step up to the shared crates is the same text everywhere.
+    /// What makes the joint build cook once, and the tests run once: every step up to the shared crates is the same
+    /// text everywhere, and so are the stages of the tests.
     #[test]
-    fn dockerfiles_are_alike_up_to_their_own_crate() {
+    fn dockerfiles_are_alike_up_to_their_own_crate_and_in_their_tests() {
+        let part = |text: &str, from: &str, to: &str| {
+            let begin = text.find(from).unwrap();
+            let length = text[begin..].find(to).unwrap();
+            text[begin..begin + length].to_owned()
+        };
         let shared = |text: &str| {
-            let begin = text.find("\nFROM ").unwrap();
-            text[begin..text.find("\nFROM libraries AS build").unwrap()].to_owned()
+            let tests = part(text, "\nFROM libraries AS dev", "\n# What ships.");
+            assert!(
+                tests.contains(" AS ci\n") && tests.contains(" AS coverage\n"),
+                "{tests}"
+            );
+            [part(text, "\nFROM ", "\nFROM libraries AS build"), tests]
         };
         let texts = dockerfiles();
         assert!(texts.iter().all(|text| shared(text) == shared(&texts[0])));

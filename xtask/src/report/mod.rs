@@ -61,6 +61,9 @@ pub struct Report {
     pub strict: bool,
     /// Where base and store images came from, and why.
     pub bases: String,
+    /// Of the images.
+    #[serde(default)]
+    pub platform: String,
     /// Facts about engine and tools.
     pub environment: Vec<String>,
     /// The kind of machine, which times depend on: number of processors and eight digits.
@@ -147,6 +150,7 @@ impl Report {
             bases: plan
                 .map(|plan| format!("{} ({})", plan.bases.origin.word(), plan.bases.reason))
                 .unwrap_or_default(),
+            platform: plan.map(|plan| plan.platform.clone()).unwrap_or_default(),
             environment: Vec::new(),
             machine: String::new(),
             notes: Vec::new(),
@@ -388,6 +392,7 @@ pub(crate) mod tests {
             exit_code: 1,
             strict: false,
             bases: "local (no registry answers)".into(),
+            platform: "linux/amd64".into(),
             environment: vec!["engine 26.1.5".into()],
             machine: "2x-0123abcd".into(),
             notes: vec!["not as committed: frontend".into()],

@@ -92,8 +92,7 @@ fn refused(output: &Output, log: &str) -> Failure {
             "free some: `docker system df`",
         );
     }
-    let of_the_commit = bake::failed_to_solve(said) || bake::failed_target(said).is_some();
-    if of_the_commit && !bake::lost_engine(said) {
+    if bake::failed_in_what_is_built(said) {
         let name = bake::failed_target(said).or(bake::failed_step(said));
         let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
         let words = bake::said_by_failed_step(said, 15);
@@ -105,7 +104,31 @@ fn refused(output: &Output, log: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::process::ExitStatus;
+
     use super::*;
+    use crate::exit::Exit;
+
+    #[test]
+    fn a_base_that_no_registry_gives_is_no_commit_that_does_not_build() {
+        let ended = |step: &str| Output {
+            stderr: format!(
+                "------\n > [a {step}:\n0.1 error: x\n------\nERROR: failed to solve: 429 Too Many Requests\n"
+            ),
+            stdout: String::new(),
+            status: ExitStatus::default(),
+        };
+        let away = refused(
+            &ended("internal] load metadata for docker.io/library/rust:1"),
+            "x",
+        );
+        assert_eq!(away.exit, Exit::Undecided);
+        let broken = refused(&ended("build 2/2] RUN cargo build"), "x");
+        assert_eq!(
+            (broken.exit, broken.what.as_str()),
+            (Exit::Violated, "the commit does not build (a):\nerror: x")
+        );
+    }
 
     #[test]
     fn every_image_goes_to_an_archive_and_gets_no_name() {

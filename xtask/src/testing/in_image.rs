@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::Tally;
 use super::coverage::Coverage;
+use crate::build::fitness;
 use crate::context::Context;
-use crate::engine::Engine;
 use crate::exit::Failure;
 use crate::plan::Plan;
 use crate::planning;
@@ -32,13 +32,14 @@ const LIMIT_S: u64 = 3600;
 /// # Errors
 /// Exit 2: an unknown service. Exit 3: the build could not be made.
 pub(super) async fn tests(context: &Context, all: &mut Tally) -> Result<bool> {
-    let engine = Engine::connect().await?;
+    let engine = context.engine().await?;
     let board = &context.board;
     let planning = board.step("planning");
     let catalogue = planning::read_catalogue(context).await?;
     let (plan, notes) = planning::work_out(context, &catalogue, &[Gate::Build]).await?;
     drop(planning);
     notes.iter().for_each(|note| board.note(note));
+    fitness::refuse_unfit(context, &engine, &plan).await?;
     let folder = context.run_dir.join(LEFT);
     let (file, log) = (context.run_dir.join("bake.json"), context.log("test"));
     let definition = definition(context, &plan, &folder);
@@ -60,7 +61,7 @@ pub(super) async fn tests(context: &Context, all: &mut Tally) -> Result<bool> {
         tell(context, &folder).await;
         return Ok(true);
     }
-    if bake::lost_engine(&output.stderr) || all.run == 0 && !bake::failed_to_solve(&output.stderr) {
+    if !bake::failed_in_what_is_built(&output.stderr) {
         let what = format!("the tests could not be run:\n{}", output.last_lines(6));
         let hint = format!("the whole log: {}", context.shown(&log));
         return Err(Failure::undecided(what, hint).into());

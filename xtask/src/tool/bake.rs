@@ -166,6 +166,19 @@ pub fn failed_to_solve(stderr: &str) -> bool {
     last.is_some_and(|line| line.starts_with("ERROR: failed to solve: "))
 }
 
+/// Whether a failed bake failed in what it was to build: in a step of a Dockerfile, or because that is none. What
+/// BuildKit does on its own account tells nothing of it: what it fetches (` > [a internal] load metadata`,
+/// ` > [a build 1/2] FROM x`) and what it puts out (` > exporting to image`).
+pub fn failed_in_what_is_built(stderr: &str) -> bool {
+    let solved = failed_to_solve(stderr) || failed_target(stderr).is_some();
+    let step = stderr.lines().find_map(|line| line.strip_prefix(" > "));
+    let is_own = |step: &str| {
+        let parts = step.strip_prefix('[').and_then(|step| step.split_once("] "));
+        parts.is_some_and(|(of, what)| !of.ends_with("internal") && !what.starts_with("FROM "))
+    };
+    solved && !lost_engine(stderr) && step.is_none_or(is_own)
+}
+
 /// Whether a failed bake failed in a command of its own Dockerfile.
 pub fn failed_by_itself(stderr: &str) -> bool {
     stderr.contains("did not complete successfully")
@@ -246,9 +259,49 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_fetched_is_no_fault_of_what_is_built() {
+        let failed =
+            |step: &str, why: &str| format!("#9 ERROR: x\n------\n > {step}:\n------\nERROR: {why}\n");
+        let away = "failed to solve: rust:1: failed to resolve source metadata for docker.io/library/rust:1: 429 Too Many Requests";
+        let named = format!("target frontend: {away}");
+        for (step, why) in [
+            (
+                "[frontend internal] load metadata for docker.io/library/rust:1",
+                away,
+            ),
+            ("[internal] load metadata for docker.io/library/rust:1", &named),
+            (
+                "[frontend chef 1/4] FROM docker.io/library/rust:1",
+                "failed to solve: i/o timeout",
+            ),
+            (
+                "exporting to docker image format",
+                "failed to solve: no such file",
+            ),
+        ] {
+            assert!(!failed_in_what_is_built(&failed(step, why)), "{step}");
+        }
+        for (step, why) in [
+            (
+                "[frontend build 3/4] RUN cargo build",
+                "failed to solve: exit code: 101",
+            ),
+            ("[2/2] COPY nothing /", "target a: failed to solve: not found"),
+        ] {
+            assert!(failed_in_what_is_built(&failed(step, why)), "{step}");
+        }
+        let malformed =
+            "ERROR: failed to solve: dockerfile parse error on line 2: unknown instruction: RUNN\n";
+        assert!(failed_in_what_is_built(malformed));
+        assert!(!failed_in_what_is_built(
+            "ERROR: failed to connect to the docker API\n"
+        ));
+    }
+
+    #[test]
     fn an_engine_that_went_away_is_no_failed_build() {
         let gone = "#9 [a 1/2] COPY\nERROR: target frontend: failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF\n";
-        assert!(lost_engine(gone));
+        assert!(lost_engine(gone) && !failed_in_what_is_built(gone));
         let failed = "#9 0.3 error: connection refused\n------\nERROR: target frontend: failed to solve: process \"curl\" did not complete successfully: exit code: 7\n";
         assert!(!lost_engine(failed), "the service's own trouble");
     }

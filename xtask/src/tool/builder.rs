@@ -44,19 +44,28 @@ pub fn parse(said: &str) -> Option<Builder> {
 }
 
 impl Builder {
-    pub fn is_engines_own(&self) -> bool {
-        self.driver == ENGINES_OWN
+    /// Whether it is the engine's own, whose builder is called `own`: another context has one with the same driver.
+    pub fn is_engines_own(&self, own: &str) -> bool {
+        self.driver == ENGINES_OWN && self.name == own
     }
 
-    /// Why it cannot build for a platform over such base images, and what to do; nothing where it can.
-    pub fn unfit(&self, platform: &str, local_bases: bool) -> Option<(String, String)> {
+    /// Why it cannot build for a platform over such base images, where the engine's own builder is called `own`, and
+    /// what to do; nothing where it can.
+    pub fn unfit(&self, own: &str, platform: &str, local_bases: bool) -> Option<(String, String)> {
         let Builder { name, driver, .. } = self;
-        if local_bases && !self.is_engines_own() {
+        let use_own = format!("use the engine's own builder (`BUILDX_BUILDER={own}`)");
+        if driver == ENGINES_OWN && name != own {
+            return Some((
+                format!("the builder '{name}' ({driver}) is another engine's, and leaves its images there"),
+                use_own,
+            ));
+        }
+        if local_bases && !self.is_engines_own(own) {
             return Some((
                 format!(
                     "the builder '{name}' ({driver}) does not see the base images, which this engine alone has"
                 ),
-                "use the engine's own builder (`BUILDX_BUILDER=default`), or upstream bases".to_owned(),
+                format!("{use_own}, or upstream bases"),
             ));
         }
         if !self.platforms.is_empty() && !self.platforms.contains(platform) {
@@ -93,27 +102,30 @@ mod tests {
     fn a_builder_must_see_the_bases_and_build_for_the_engine() {
         let far = parse(SAID).unwrap();
         assert!(
-            far.unfit("linux/arm64", true)
+            far.unfit("default", "linux/arm64", true)
                 .unwrap()
                 .0
                 .contains("'remo' (remote) does not see")
         );
         assert!(
-            far.unfit("linux/amd64", false)
+            far.unfit("default", "linux/amd64", false)
                 .unwrap()
                 .0
                 .contains("need linux/amd64")
         );
-        assert_eq!(far.unfit("linux/arm64", false), None);
+        assert_eq!(far.unfit("default", "linux/arm64", false), None);
         let own = Builder {
             driver: "docker".into(),
             platforms: BTreeSet::new(),
             ..far
         };
         assert_eq!(
-            own.unfit("linux/amd64", true),
+            own.unfit("remo", "linux/amd64", true),
             None,
             "what it does not say is no reason"
         );
+        let (why, hint) = own.unfit("far", "linux/amd64", false).unwrap();
+        assert!(why.contains("'remo' (docker) is another engine's"), "{why}");
+        assert!(hint.contains("`BUILDX_BUILDER=far`"), "{hint}");
     }
 }

@@ -100,7 +100,7 @@ impl<'a> Series<'a> {
 /// What must be the same for two runs' figures to be compared.
 fn conditions(metric: Metric, entry: &Entry) -> (&str, &str, bool) {
     if metric.is_exact() {
-        return (&entry.bases, "", false);
+        return (&entry.bases, &entry.platform, false);
     }
     // An image that boots alone is faster than two side by side.
     let alone = metric != Metric::Duration && entry.looked.get(Gate::Boot.name()) == Some(&1);
@@ -222,7 +222,8 @@ mod tests {
         runs[0].bases = "upstream".into();
         runs[1].machine = "8x-ffffffff".into();
         runs[2].looked.insert("boot".into(), 1);
-        assert_eq!(lengths(&runs, Metric::Unpacked), [("frontend".to_owned(), 5, 1)]);
+        runs[2].platform = "linux/arm64".into();
+        assert_eq!(lengths(&runs, Metric::Unpacked), [("frontend".to_owned(), 4, 2)]);
         assert_eq!(
             lengths(&runs, Metric::FirstAnswer),
             [("frontend".to_owned(), 3, 3)]

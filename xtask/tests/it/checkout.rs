@@ -314,6 +314,13 @@ pub(crate) fn repository() -> PathBuf {
         .to_path_buf()
 }
 
+/// What the repository's own Dockerfiles build on.
+pub(crate) fn builder() -> String {
+    let pins = std::fs::read_to_string(repository().join("docker/bases/pins.toml")).unwrap();
+    let pins: toml::Table = toml::from_str(&pins).unwrap();
+    pins["builder"]["upstream"].as_str().unwrap().to_owned()
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

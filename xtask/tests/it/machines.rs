@@ -58,6 +58,24 @@ fn the_current_context_is_the_engine_for_us_and_for_bake() {
     let words = "(at tcp://127.0.0.1:1, named by the context 'far' (DOCKER_CONTEXT))";
     assert!(far.stderr.contains(words), "{}", far.stderr);
 
+    let planned = told(&checkout, &folder, &["plan"], &[("DOCKER_CONTEXT", "far")]);
+    assert_eq!(planned.code, Some(0), "{}", planned.said());
+    assert!(
+        planned.stdout.contains("no engine answers: planned for linux/"),
+        "{}",
+        planned.stdout
+    );
+
+    let other = [("BUILDX_BUILDER", "default")];
+    let foreign = told(&checkout, &folder, &["build", "--fresh"], &other);
+    assert_eq!(foreign.code, Some(3), "{}", foreign.said());
+    for words in [
+        "the builder 'default' (docker) is another engine's",
+        "`BUILDX_BUILDER=near`",
+    ] {
+        assert!(foreign.stdout.contains(words), "{}", foreign.said());
+    }
+
     let host = [("DOCKER_CONTEXT", "far"), ("DOCKER_HOST", socket.as_str())];
     let overruled = told(&checkout, &folder, &["build"], &host);
     assert_eq!(overruled.code, Some(0), "{}", overruled.said());
@@ -74,7 +92,15 @@ fn a_faulty_context_is_wrong_configuration_with_file_and_key() {
         .unwrap();
     let faulty = r#"{"Name":"far","Endpoints":{"docker":{"Host":"gopher://x"}}}"#;
     std::fs::write(&meta, faulty).unwrap();
-    for words in [&["build"][..], &["boot"], &["setup"], &["clean"]] {
+    let commands = [
+        &["build"][..],
+        &["boot"],
+        &["setup"],
+        &["clean"],
+        &["plan"],
+        &["why", "mach-faulty"],
+    ];
+    for words in commands {
         let said = told(&checkout, &folder, words, &[]);
         assert_eq!(said.code, Some(2), "{words:?}: {}", said.said());
         let named = format!("{}: Endpoints.docker.Host: ", meta.display());

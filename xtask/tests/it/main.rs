@@ -19,6 +19,7 @@ mod faults;
 mod fingerprint;
 mod foreign;
 mod gates;
+mod in_image;
 mod interruption;
 mod killed;
 mod machines;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::checkout::{Checkout, Ended, Fixture, ended, repository};
+use crate::checkout::{Checkout, Ended, Fixture, builder, ended};
 
 /// A checkout of services with what makes the one file of each image, committed.
 fn checkout(services: &[(&str, &str)]) -> Checkout {
@@ -20,18 +20,16 @@ fn checkout(services: &[(&str, &str)]) -> Checkout {
         );
         checkout.write(&format!("docker/Dockerfile.{name}"), &file);
     }
-    checkout.write(".gitignore", "/reports\n/state\n/cache\n/bin\n");
-    git(&checkout, &["init", "--quiet"]);
-    git(&checkout, &["add", "--all"]);
-    git(&checkout, &["commit", "--quiet", "--message", "first"]);
+    commit(&checkout);
     checkout
 }
 
-/// What the repository's own Dockerfiles build on.
-fn builder() -> String {
-    let pins = std::fs::read_to_string(repository().join("docker/bases/pins.toml")).unwrap();
-    let pins: toml::Table = toml::from_str(&pins).unwrap();
-    pins["builder"]["upstream"].as_str().unwrap().to_owned()
+/// Puts a checkout under git, as it is.
+pub(crate) fn commit(checkout: &Checkout) {
+    checkout.write(".gitignore", "/reports\n/state\n/cache\n/bin\n");
+    git(checkout, &["init", "--quiet"]);
+    git(checkout, &["add", "--all"]);
+    git(checkout, &["commit", "--quiet", "--message", "first"]);
 }
 
 fn git(checkout: &Checkout, words: &[&str]) {

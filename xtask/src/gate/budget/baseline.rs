@@ -1,5 +1,5 @@
 //! The sizes that were accepted (`reports/baseline.json`, committed), how far an image may grow beyond them and how
-//! much of it may be wasted (`docker/policy/budget.toml`). Apart for local and upstream bases, whose sizes differ.
+//! much of it may be wasted (`docker/policy/budget.toml`). Apart by bases, local or upstream, and by platform: sizes differ.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,12 +14,15 @@ use crate::bases::Origin;
 use crate::cache::whole;
 use crate::catalogue::Catalogue;
 use crate::exit::Failure;
+use crate::plan::Plan;
 use crate::verdict::Check;
 
 const FILE: &str = "reports/baseline.json";
 const POLICY: &str = "docker/policy/budget.toml";
+/// The platform of the sizes that name none.
+const IMPLIED: &str = "linux/amd64";
 
-/// Where the bases come from -> image -> sizes.
+/// Where the bases come from, and the platform where it is not [`IMPLIED`] -> image -> sizes.
 type Accepteds = BTreeMap<String, BTreeMap<String, Accepted>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -48,7 +51,8 @@ impl Default for Policy {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Baseline {
     all: Accepteds,
-    origin: &'static str,
+    /// Whose sizes are compared: a key of `all`.
+    kind: String,
     policy: Policy,
     /// `--accept`: whatever is measured is what will be compared with from now on.
     accepting: bool,
@@ -59,7 +63,7 @@ impl Baseline {
     ///
     /// # Errors
     /// Exit 2: a file that is malformed, or a baseline that speaks of an image that no service has.
-    pub fn read(root: &Path, catalogue: &Catalogue, origin: Origin, accepting: bool) -> Result<Self> {
+    pub fn read(root: &Path, catalogue: &Catalogue, plan: &Plan, accepting: bool) -> Result<Self> {
         let policy = match std::fs::read_to_string(root.join(POLICY)) {
             Ok(text) => toml::from_str(&text).map_err(|error| wrong(POLICY, error.to_string().trim()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Policy::default(),
@@ -84,7 +88,7 @@ impl Baseline {
         }
         Ok(Baseline {
             all,
-            origin: origin.word(),
+            kind: kind(plan.bases.origin, &plan.platform),
             policy,
             accepting,
         })
@@ -92,7 +96,7 @@ impl Baseline {
 
     /// What was accepted for an image.
     pub fn of(&self, image: &str) -> Option<&Accepted> {
-        self.all.get(self.origin)?.get(image)
+        self.all.get(&self.kind)?.get(image)
     }
 
     /// What an image's verdict depends on here.
@@ -148,9 +152,17 @@ impl Baseline {
     /// The file cannot be written.
     pub fn accept(&self, root: &Path, sizes: BTreeMap<String, Accepted>) -> Result<()> {
         let mut all = self.all.clone();
-        all.entry(self.origin.to_owned()).or_default().extend(sizes);
+        all.entry(self.kind.clone()).or_default().extend(sizes);
         let text = format!("{}\n", serde_json::to_string_pretty(&all)?);
         whole(&root.join(FILE), "new", text.as_bytes()).with_context(|| format!("cannot write {FILE}"))
+    }
+}
+
+/// `local`, `upstream linux/arm64`.
+fn kind(origin: Origin, platform: &str) -> String {
+    match platform {
+        IMPLIED => origin.word().to_owned(),
+        _ => format!("{} {platform}", origin.word()),
     }
 }
 
@@ -174,7 +186,7 @@ mod tests {
         let images = BTreeMap::from([("horme-x".to_owned(), accepted)]);
         Baseline {
             all: BTreeMap::from([("local".to_owned(), images)]),
-            origin: "local",
+            kind: kind(Origin::Local, IMPLIED),
             policy: Policy {
                 allowed_growth_percent: 5.0,
                 wasted_bytes_max: 1_000,
@@ -212,6 +224,14 @@ mod tests {
              names no parts"
         );
         assert!(baseline.judge("horme-y", &sized(1)).is_none());
+        let elsewhere = Baseline {
+            kind: kind(Origin::Local, "linux/arm64"),
+            ..baseline
+        };
+        assert!(
+            elsewhere.judge("horme-x", &sized(11_000_000)).is_none(),
+            "another platform's size"
+        );
     }
 
     #[test]

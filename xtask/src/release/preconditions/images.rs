@@ -9,7 +9,6 @@ use super::checkout::Checkout;
 use super::{Source, failure};
 use crate::cli::ReleaseOptions;
 use crate::context::Context;
-use crate::engine::Engine;
 use crate::exit::Failure;
 use crate::layout::Layout;
 use crate::proof::{self, Proof, Verified};
@@ -93,7 +92,7 @@ async fn of_engine(context: &Context, head: &str, staging: &Path) -> (Vec<Proven
     let mut problems = Vec::new();
     let mut wrong = |error| problems.push(failure(error));
     let proof = proof::latest(context, head).map_err(&mut wrong).ok();
-    let engine = Engine::connect().await.map_err(&mut wrong).ok();
+    let engine = context.engine().await.map_err(&mut wrong).ok();
     if let Some(None) = proof {
         problems.push(unproven(head));
     }
