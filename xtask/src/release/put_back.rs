@@ -67,16 +67,21 @@ impl Back {
     }
 }
 
+/// Tags in as few words as say it all: images of the same tags are named together.
 pub fn shown(tags: &[Tag]) -> String {
-    let mut of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut of: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for tag in tags {
-        of.entry(&tag.tag).or_default().push(&tag.image);
+        of.entry(&tag.image).or_default().insert(&tag.tag);
     }
-    let words: Vec<String> = of
-        .iter()
-        .map(|(tag, images)| format!("{tag} of {}", images.join(", ")))
-        .collect();
-    words.join("; ")
+    let mut alike: BTreeMap<BTreeSet<&str>, Vec<&str>> = BTreeMap::new();
+    for (image, tags) in of {
+        alike.entry(tags).or_default().push(image);
+    }
+    let words = alike.into_iter().map(|(tags, images)| {
+        let tags: Vec<&str> = tags.into_iter().collect();
+        format!("{} of {}", tags.join(", "), images.join(", "))
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// Puts back every tag that points to this release, the last moved first in line, but for the names that a later one

@@ -136,7 +136,7 @@ fn lines(told: &Told) -> Vec<String> {
         .max()
         .unwrap_or_default();
     let image = |image: &ToldImage| {
-        let tags: Vec<String> = image.tags.iter().map(ToldTag::words).collect();
+        let tags: Vec<String> = image.tags.iter().map(ToldTag::short_words).collect();
         format!(
             "{:width$}  {}  {}",
             image.image,
@@ -185,6 +185,14 @@ fn markdown(told: &Told) -> String {
 }
 
 impl ToldTag<'_> {
+    /// Of a commit's tag, enough to tell it from others.
+    fn short_words(&self) -> String {
+        match self.tag.strip_prefix("sha-").and_then(|commit| commit.get(12..)) {
+            Some(rest) => self.words().replacen(rest, "", 1),
+            None => self.words(),
+        }
+    }
+
     fn words(&self) -> String {
         match (self.from.as_deref(), self.to) {
             (_, None) => format!("{} (not moved)", self.tag),

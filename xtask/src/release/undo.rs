@@ -63,8 +63,8 @@ pub async fn run(context: &Context, options: &ReleaseOptions, version: &str) -> 
     Ok(match &journal.state().stayed[..] {
         [] => format!("release: {version} is taken back; the version is spent"),
         stayed => format!(
-            "release: {version} is taken back but for {}, which this registry cannot delete; the version is spent",
-            shown(stayed)
+            "release: {version} is taken back but for {} tags, which this registry does not delete for us; the version is spent",
+            stayed.len()
         ),
     })
 }
