@@ -44,7 +44,9 @@ fn one_broken_attachment_hides_nothing() {
     let index = content.manifest(&published.repository, &tag).unwrap();
     let mut index: Value = serde_json::from_slice(&index).unwrap();
     let manifests = index["manifests"].as_array_mut().unwrap();
-    let gone = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": BUNDLE,
+    let empty = json!({ "mediaType": "application/vnd.oci.empty.v1+json", "size": 2,
+        "digest": content.put_blob(&published.repository, b"{}") });
+    let gone = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": BUNDLE, "config": empty,
         "layers": [{ "mediaType": BUNDLE, "digest": format!("sha256:{}", "1".repeat(64)), "size": 7 }] });
     let entry = json!({ "mediaType": MANIFEST, "artifactType": BUNDLE, "size": 1,
         "digest": published.put(MANIFEST, &gone, &[]) });
