@@ -51,7 +51,7 @@ fn a_release_that_is_not_the_newest_leaves_the_newest_ones_tags_alone_on_every_i
         let newest = ["1.4", "1", "latest"].map(|name| tag(&stub, &releasing, name));
         let said = well(&releasing, &["--undo", "1.4.3"]);
         assert!(
-            said.contains("left alone, because a later release has it: 1 of"),
+            said.contains("left alone, because a later release has it: 1, 1.4, latest of"),
             "{said}"
         );
         assert_eq!(
@@ -110,7 +110,7 @@ fn what_no_journal_remembers_is_named() {
     let said = releasing.release(&["--undo", "1.4.3"]);
     assert_eq!(said.code, Some(3), "{}", said.said());
     assert!(
-        said.stderr.contains("1.4.3 is taken back, but 1 of"),
+        said.stderr.contains("1.4.3 is taken back, but 1, 1.4 of"),
         "{}",
         said.stderr
     );
