@@ -62,11 +62,7 @@ fn unnamed(lock: &Lock) -> Vec<(String, PathBuf)> {
 /// Everything that forbids it; a journal that waits to be resumed.
 pub async fn begun<'a>(context: &'a Context, options: &ReleaseOptions) -> Result<Opened<'a>> {
     let settings = Settings::read(context, options.registry.as_deref()).await?;
-    let version = settings
-        .version
-        .as_ref()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let version = settings.version_word();
     let what = if options.snapshot {
         "a snapshot".to_owned()
     } else {
@@ -211,11 +207,7 @@ fn inherited(state: &State, plan: &ReleasePlan) -> Vec<Former> {
 /// Exit 2: nothing is to be resumed (names what there is), or another commit is checked out.
 pub async fn resumed<'a>(context: &'a Context, options: &ReleaseOptions) -> Result<Opened<'a>> {
     let settings = Settings::read(context, options.registry.as_deref()).await?;
-    let version = settings
-        .version
-        .as_ref()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let version = settings.version_word();
     let lock = lock(context, options, &settings, &format!("the release {version}"))?;
     let state = state_of(&lock, &version)?;
     let is_unfinished = state.as_ref().is_some_and(|state| state.phase.is_unfinished());

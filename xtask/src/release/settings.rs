@@ -89,6 +89,11 @@ impl Settings {
         Settings::of(&context.root, &surroundings)
     }
 
+    /// The version as tags and journals name it; nothing where none is configured.
+    pub fn version_word(&self) -> String {
+        self.version.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
     /// The repository's name within the registry: `owner/image`.
     pub fn repository(&self, image: &str) -> String {
         match self.owner.as_str() {
