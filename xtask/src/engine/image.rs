@@ -9,7 +9,10 @@ use bollard::query_parameters::{
 };
 use tokio::io::AsyncWriteExt;
 
-use super::{Engine, is_absent, next, refused};
+use super::{Engine, exists_already, is_absent, next, refused};
+
+/// How often a tag is set again that another run was setting at the same moment.
+const TAG_TRIES: u32 = 5;
 
 /// An image as the engine holds it.
 #[derive(Debug, Clone, Default)]
@@ -94,8 +97,17 @@ impl Engine {
             .repo(repository)
             .tag(tag)
             .build();
-        let tagged = self.docker.tag_image(name, Some(options)).await;
-        tagged.map_err(|error| refused(&format!("tag {name} as {repository}:{tag}"), &error))
+        let mut tries = 1;
+        loop {
+            match self.docker.tag_image(name, Some(options.clone())).await {
+                // The engine deletes the tag and creates it: another run may have set it in between.
+                Err(error) if exists_already(&error) && tries < TAG_TRIES => tries += 1,
+                tagged => {
+                    let doing = || format!("tag {name} as {repository}:{tag}");
+                    return tagged.map_err(|error| refused(&doing(), &error));
+                }
+            }
+        }
     }
 
     /// Takes a tag away (the image goes with its last one); an absent one is fine.

@@ -258,6 +258,11 @@ fn is_absent(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code: 404, .. })
 }
 
+/// Whether the engine found in its way what somebody else made at the same moment; it says so with a 500.
+fn exists_already(error: &Error) -> bool {
+    matches!(error, Error::DockerResponseServerError { message, .. } if message.ends_with("already exists"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

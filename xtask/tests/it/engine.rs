@@ -52,10 +52,11 @@ fn goes_away(name: &str, gate: &str, at: &'static str) {
     let relay = Relay::new(at, Fault::Gone, Duration::from_secs(2));
     let said = troubled(&checkout, &[gate, "--fresh"], &relay);
     assert_eq!(said.code, Some(3), "{}", said.said());
-    assert_eq!(
-        outcomes(&checkout, gate),
-        ["undecided", "undecided"],
-        "{}",
+    // On a busy machine one of the two may have been judged before, or be judged once the engine is back.
+    let outcomes = outcomes(&checkout, gate);
+    assert!(
+        outcomes.contains(&"undecided".to_owned()) && !outcomes.contains(&"violated".to_owned()),
+        "{outcomes:?}, {}",
         said.said()
     );
     assert!(said.said().contains("hint: "), "{}", said.said());
@@ -119,6 +120,23 @@ fn an_engine_that_goes_away_while_images_are_built() {
         "{}",
         said.said()
     );
+    stays_clean(&checkout);
+}
+
+#[test]
+fn a_tag_that_another_run_sets_at_the_same_moment_is_set_again() {
+    let checkout = checkout("tag-race");
+    let taken = Fault::Refuses("image \"docker.io/library/some:latest\": already exists");
+    let said = troubled(&checkout, &["build"], &Relay::new("/tag?", taken, Duration::ZERO));
+    assert_eq!(said.code, Some(0), "{}", said.said());
+    let other = Fault::Refuses("no space left on device");
+    let said = troubled(
+        &checkout,
+        &["build", "--fresh"],
+        &Relay::new("/tag?", other, Duration::ZERO),
+    );
+    assert_eq!(said.code, Some(3), "{}", said.said());
+    assert!(said.said().contains("no space left on device"), "{}", said.said());
     stays_clean(&checkout);
 }
 

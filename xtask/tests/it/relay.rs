@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     Gone,
     /// Connections are taken, and nothing ever comes back.
     Hangs,
+    /// The one request is answered with a 500 and this message, and does not reach the engine.
+    Refuses(&'static str),
 }
 
 pub(crate) struct Relay {
@@ -38,15 +40,16 @@ impl State {
         since.is_some_and(|since| since.elapsed() < self.lasts)
     }
 
-    /// Sets the fault off where these bytes hold the words that it waits for.
-    fn see(&self, bytes: &[u8]) {
+    /// Sets the fault off where these bytes hold the words that it waits for; whether they did.
+    fn see(&self, bytes: &[u8]) -> bool {
         let mut at = self.at.lock().unwrap();
         let comes_by = |words: &&str| {
             bytes
                 .windows(words.len())
                 .any(|window| window == words.as_bytes())
         };
-        if at.as_ref().is_some_and(comes_by) {
+        let sets_off = at.as_ref().is_some_and(comes_by);
+        if sets_off {
             *at = None;
             *self.since.lock().unwrap() = Some(Instant::now());
             if self.fault == Fault::Gone {
@@ -55,13 +58,19 @@ impl State {
                 }
             }
         }
+        sets_off
     }
 
     fn carry(&self, mut from: UnixStream, mut to: UnixStream, watched: bool) {
         let mut bytes = [0; 65536];
         while let Ok(length @ 1..) = from.read(&mut bytes) {
-            if watched {
-                self.see(&bytes[..length]);
+            let sets_off = watched && self.see(&bytes[..length]);
+            if let (true, Fault::Refuses(message)) = (sets_off, self.fault) {
+                let body = serde_json::json!({ "message": message }).to_string();
+                let head = "HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Type: application/json";
+                let _ = write!(from, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let _ = from.shutdown(Shutdown::Both);
+                break;
             }
             while self.is_on() && self.fault == Fault::Hangs {
                 std::thread::sleep(Duration::from_millis(20));
