@@ -9,6 +9,9 @@ mod matrix;
 mod scene;
 mod scenes;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use futures_util::{StreamExt, stream};
 
@@ -80,23 +83,28 @@ async fn play(context: &Context, options: &SelftestOptions) -> Result<Vec<Row>> 
         );
         return Err(Failure::usage(what, format!("scenes: {}", names.join(", "))).into());
     }
-    let plays = asked.into_iter().map(|scene| {
+    let (total, board) = (asked.len() as u64, &context.board);
+    let mut asked: Vec<(usize, &Scene)> = asked.into_iter().enumerate().collect();
+    // The longest first: none is left over for the end.
+    asked.sort_by_key(|(_, scene)| Reverse(scene.cases.len()));
+    let plays = asked.into_iter().map(|(place, scene)| {
         let own = folder.join(scene.name);
         let program = &program;
         async move {
             let played = scene.play(context, program, &own, options.blind).await;
-            played.with_context(|| format!("the scene '{}'", scene.name))
+            played
+                .map(|rows| (place, rows))
+                .with_context(|| format!("the scene '{}'", scene.name))
         }
     });
-    let (total, board) = (plays.len() as u64, &context.board);
-    let mut plays = stream::iter(plays).buffered(SIDE_BY_SIDE);
+    let mut plays = stream::iter(plays).buffer_unordered(SIDE_BY_SIDE);
     let _under_way = board.step("playing scenes");
-    let mut rows = Vec::new();
+    let mut rows = BTreeMap::new();
     for done in 1.. {
         let Some(played) = plays.next().await else { break };
-        let played = played?;
+        let (place, played) = played?;
         played.iter().for_each(|row| board.echo(&line(row)));
-        rows.extend(played);
+        rows.insert(place, played);
         board.progress(Progress {
             done: Some(done),
             total: Some(total),
@@ -104,7 +112,7 @@ async fn play(context: &Context, options: &SelftestOptions) -> Result<Vec<Row>> 
             ..Progress::default()
         });
     }
-    Ok(rows)
+    Ok(rows.into_values().flatten().collect())
 }
 
 fn line(row: &Row) -> String {

@@ -7,6 +7,8 @@ mod lint;
 mod network;
 mod scan;
 
+use std::cell::Cell;
+
 use super::fixture::Fixture;
 use super::scene::{Case, Fault, Scene};
 use crate::engine::RUN_LABEL;
@@ -14,7 +16,8 @@ use crate::verdict::{Gate, Outcome};
 
 /// All of them; their images carry the run's id.
 pub fn all(run_id: &str) -> Vec<Scene> {
-    let maker = Maker { run_id };
+    let made = Cell::new(0);
+    let maker = Maker { run_id, made: &made };
     [
         lint::scenes(maker),
         scan::scenes(maker),
@@ -32,13 +35,16 @@ pub fn all(run_id: &str) -> Vec<Scene> {
 #[derive(Debug, Clone, Copy)]
 struct Maker<'a> {
     run_id: &'a str,
+    /// How many fixtures it has made.
+    made: &'a Cell<usize>,
 }
 
 impl Maker<'_> {
-    /// A good fixture. Its image is swept with the run.
+    /// A good fixture. Its image is swept with the run, and shares its name with no other scene's.
     fn good(self, name: &str) -> Fixture {
+        let number = self.made.replace(self.made.get() + 1);
         let mut fixture = Fixture {
-            image: format!("horme-selftest-{}-{name}", self.run_id),
+            image: format!("horme-selftest-{}-{number}-{name}", self.run_id),
             ..Fixture::new(name)
         };
         fixture.labels.push(format!("{RUN_LABEL}={}", self.run_id));

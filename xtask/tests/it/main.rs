@@ -33,6 +33,7 @@ mod relay;
 mod release;
 mod release_again;
 mod release_killed;
+mod release_own;
 mod release_real;
 mod release_refused;
 mod release_undone;
