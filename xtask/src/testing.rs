@@ -22,6 +22,9 @@ const WORKSPACES: [(&str, &str); 2] = [
     ("tests of the pipeline", "xtask/Cargo.toml"),
 ];
 
+/// By which Rust's test runner knows how many tests it may run at a time.
+const THREADS: &str = "RUST_TEST_THREADS";
+
 /// Runs every test. Stores come from the same images as the gates use; a test that needs an engine and finds
 /// none fails and says so.
 pub async fn run(context: &Context, options: &TestOptions) -> Result<Exit> {
@@ -62,6 +65,12 @@ async fn tests(context: &Context, options: &TestOptions, all: &mut Tally) -> Res
     done
 }
 
+/// How many tests run at a time, unless the variable says it: most of them wait, for containers and programs.
+fn threads() -> String {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    std::env::var(THREADS).unwrap_or_else(|_| (2 * processors).to_string())
+}
+
 async fn workspaces(context: &Context, bases: &Bases, arguments: &[String], all: &mut Tally) -> Result<bool> {
     let board = &context.board;
     let mut all_well = true;
@@ -69,6 +78,7 @@ async fn workspaces(context: &Context, bases: &Bases, arguments: &[String], all:
         let _under_way = board.step(name);
         let mut call = call(manifest, arguments)
             .cwd(&context.root)
+            .env(THREADS, threads())
             .deadline_s(3600)
             .log(context.log("test"));
         for (role, image) in &bases.images {
