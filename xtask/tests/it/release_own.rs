@@ -107,7 +107,8 @@ impl Own {
         std::fs::write(self.path("Cargo.toml"), manifest).unwrap();
         self.append("CHANGELOG.md", &format!("\n## {version}\n\n- It is released.\n"));
         let git = |words: &[&str]| run(Command::new("git").arg("-C").arg(self.path("")).args(words));
-        git(&["commit", "--quiet", "--all", "--message", version]);
+        git(&["add", "--all"]);
+        git(&["commit", "--quiet", "--message", version]);
         git(&["tag", &format!("v{version}")]);
         let begun = Instant::now();
         let said = self.xtask(&["ci"], ADA);
