@@ -34,6 +34,7 @@ use crate::proof::Verified;
 use crate::report;
 
 use settings::Ages;
+use state::Phase;
 use work::Work;
 
 /// Releases, goes on with a release, or takes one back.
@@ -46,15 +47,16 @@ pub async fn run(context: &Context, options: &ReleaseOptions) -> Result<Exit> {
     }
     context.create_run_dir()?;
     context.begin("release");
+    let mut reached = None;
     let ended = match &options.undo {
         Some(version) => undo::run(context, options, version).await,
-        None => release(context, options).await,
+        None => release(context, options, &mut reached).await,
     };
     let (exit, summary) = match ended {
         Ok(summary) => (Exit::Passed, summary),
         Err(error) => {
             let exit = report::told(context, &error);
-            (exit, telling::not_done(options, exit))
+            (exit, telling::not_done(options, exit, reached.as_ref()))
         }
     };
     context.end(exit.code(), &summary, &summary);
@@ -71,13 +73,27 @@ struct Opened<'a> {
     ages: Ages,
 }
 
-async fn release(context: &Context, options: &ReleaseOptions) -> Result<String> {
+/// How far a release came: its version, or its snapshot's first tag, and its phase.
+struct Reached {
+    version: String,
+    phase: Phase,
+}
+
+async fn release(
+    context: &Context,
+    options: &ReleaseOptions,
+    reached: &mut Option<Reached>,
+) -> Result<String> {
     let opened = if options.resume {
         opening::resumed(context, options).await?
     } else {
         opening::begun(context, options).await?
     };
     let ended = carry_out(&opened).await;
+    *reached = Some(Reached {
+        version: opened.work.plan.version.clone(),
+        phase: opened.work.journal.state().phase,
+    });
     let told = telling::write(&opened.work, ended.is_ok());
     ended.and(told).map(|()| telling::done(&opened.work))
 }

@@ -133,7 +133,7 @@ impl Rescan<'_> {
                 service,
                 digest: &image.raw.digest,
                 layout: layout.folder(),
-                known: known::by_release(self.context, trust, &repository, &manifest).await,
+                known: known::by_release(self.context, trust, &repository, &manifest).await?,
             };
             let looked = published::again(self.context, self.scanner, &image, &name).await;
             let _ = std::fs::remove_dir_all(&folder);

@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use super::opening;
 use super::plan;
 use super::preconditions::{self, Prepared};
 use crate::cli::{Format, ReleaseOptions};
@@ -16,7 +17,9 @@ use crate::report;
 pub async fn run(context: &Context, options: &ReleaseOptions) -> Result<Exit> {
     // Images that are still in the engine alone are laid down for as long as it is asked what of them is there.
     let staging = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let prepared = preconditions::look(context, options, &staging.path().join("images")).await?;
+    let mut prepared = preconditions::look(context, options, &staging.path().join("images")).await?;
+    let waiting = opening::in_the_way(context, options, &prepared.settings).into_iter();
+    prepared.problems.extend(waiting.map(preconditions::failure));
     if context.options.format == Format::Json {
         report::say(&serde_json::to_string_pretty(&document(&prepared))?);
         return Ok(worst(&prepared.problems));

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 
-pub use lock::{Lock, withdrawn};
+pub use lock::{Lock, all, refused, withdrawn};
 pub use step::{Former, FormerManifest, Line, Sent, Statement, Step, Tag};
 
 use super::state::State;
@@ -192,7 +192,8 @@ fn folder_of(journals: &Path, host: &str, owner: &str) -> PathBuf {
     } else {
         owner.replace('/', "+")
     };
-    journals.join(host).join(owner)
+    // Archives of CI systems take no colon in a path.
+    journals.join(host.replace(':', "+")).join(owner)
 }
 
 #[cfg(test)]
@@ -297,5 +298,7 @@ mod tests {
         let of = |owner| folder_of(Path::new("/j"), "ghcr.io", owner);
         assert_eq!(of("acme/team"), Path::new("/j/ghcr.io/acme+team"));
         assert_eq!(of(""), Path::new("/j/ghcr.io/-"));
+        let with_port = folder_of(Path::new("/j"), "registry.example.org:5000", "acme");
+        assert_eq!(with_port, Path::new("/j/registry.example.org+5000/acme"));
     }
 }

@@ -70,8 +70,8 @@ pub async fn begun<'a>(context: &'a Context, options: &ReleaseOptions) -> Result
     };
     let lock = lock(context, options, &settings, &what)?;
     if !options.snapshot {
-        refuse_unfinished(&lock, &version)?;
-        refuse_half_moved(context, &lock, &version)?;
+        refuse_unfinished(&lock.folder, &version)?;
+        refuse_half_moved(context, &lock.folder, &version)?;
     }
     let staging = lock.folder.join(".staging");
     let left = unnamed(&lock).into_iter().map(|(_, folder)| folder);
@@ -121,9 +121,21 @@ fn staged(context: &Context, lock: Lock, ready: &Ready) -> Result<Journal> {
     Ok(journal)
 }
 
+/// What of this would refuse to begin, as far as it can be known without the lock: a dry run tells it, too.
+pub fn in_the_way(context: &Context, options: &ReleaseOptions, settings: &Settings) -> Vec<anyhow::Error> {
+    let folder = journal::folder(options.journal.as_deref(), &settings.host, &settings.owner);
+    let mut all: Vec<anyhow::Error> = journal::refused(&folder).into_iter().map(Into::into).collect();
+    if !options.snapshot {
+        let version = settings.version_word();
+        all.extend(refuse_unfinished(&folder, &version).err());
+        all.extend(refuse_half_moved(context, &folder, &version).err());
+    }
+    all
+}
+
 /// Another version whose tags were moving is somebody's duty still; one that waits otherwise is mentioned.
-fn refuse_half_moved(context: &Context, lock: &Lock, version: &str) -> Result<()> {
-    let others = lock.all().into_iter();
+fn refuse_half_moved(context: &Context, folder: &Path, version: &str) -> Result<()> {
+    let others = journal::all(folder).into_iter();
     for (name, state) in others.filter(|(name, state)| name != version && !state.snapshot) {
         let (words, commit) = (state.phase.words(), &state.commit);
         let hint = match state.phase {
@@ -143,8 +155,8 @@ fn refuse_half_moved(context: &Context, lock: &Lock, version: &str) -> Result<()
     Ok(())
 }
 
-fn refuse_unfinished(lock: &Lock, version: &str) -> Result<()> {
-    let Some(state) = state_of(lock, version)? else {
+fn refuse_unfinished(folder: &Path, version: &str) -> Result<()> {
+    let Some(state) = state_in(folder, version)? else {
         return Ok(());
     };
     let (run, _) = state.opened.unwrap_or_default();
@@ -165,7 +177,11 @@ fn refuse_unfinished(lock: &Lock, version: &str) -> Result<()> {
 
 /// `None`: there is no journal of that version, or one that was cut off before its first line.
 pub fn state_of(lock: &Lock, version: &str) -> Result<Option<State>> {
-    let folder = lock.folder.join(version);
+    state_in(&lock.folder, version)
+}
+
+fn state_in(journals: &Path, version: &str) -> Result<Option<State>> {
+    let folder = journals.join(version);
     if !folder.join(journal::FILE).exists() {
         return Ok(None);
     }

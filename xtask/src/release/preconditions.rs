@@ -109,8 +109,12 @@ pub async fn look(context: &Context, options: &ReleaseOptions, staging: &Path) -
         problems.extend(asked.problems);
         notes.extend(asked.notes);
     }
+    if found.built.is_empty() {
+        // Nothing can be planned yet, but whoever is not logged in should not learn it after the build.
+        problems.extend(published::locked_out(context, &settings, options.dry_run).await);
+    }
     if options.dry_run {
-        notes.push("whether this user may push was not asked: a dry run only reads".to_owned());
+        notes.push("whether this user may push, and whether [trust] trusts who signs, was not asked: a dry run only reads".to_owned());
     }
     Ok(Prepared {
         settings,
@@ -148,7 +152,7 @@ fn named(settings: &Settings, occasion: Occasion, checkout: &Checkout) -> publis
 }
 
 /// An error as one problem among several.
-fn failure(error: anyhow::Error) -> Failure {
+pub fn failure(error: anyhow::Error) -> Failure {
     let hint = crate::exit::hint(&error);
     error.downcast::<Failure>().unwrap_or_else(|error| Failure {
         exit: Exit::Undecided,

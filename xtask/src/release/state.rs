@@ -30,6 +30,8 @@ pub struct State {
     pub phase: Phase,
     /// Tags that could not be taken away when it was undone.
     pub stayed: Vec<Tag>,
+    /// Tags that still point to it: what they pointed to before, nobody remembers.
+    pub forgotten: Vec<Tag>,
 }
 
 /// In order.
@@ -99,7 +101,9 @@ impl State {
             Step::PutBack(tag) => drop(self.moved.remove(&tag)),
             Step::Done => self.phase = Phase::Done,
             Step::Undoing => self.phase = Phase::Undoing,
-            Step::Undone { stayed } => (self.phase, self.stayed) = (Phase::Undone, stayed),
+            Step::Undone { stayed, forgotten } => {
+                (self.phase, self.stayed, self.forgotten) = (Phase::Undone, stayed, forgotten);
+            }
         }
     }
 
@@ -152,6 +156,7 @@ mod tests {
             (
                 Step::Undone {
                     stayed: vec![tag("1")],
+                    forgotten: Vec::new(),
                 },
                 Phase::Undone,
             ),

@@ -4,10 +4,11 @@
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::Reached;
 use super::journal::{Sent, Tag};
 use super::plan::ImageRelease;
 use super::put_back::Back;
-use super::state::State;
+use super::state::{Phase, State};
 use super::work::Work;
 use crate::cache::whole;
 use crate::cli::ReleaseOptions;
@@ -218,12 +219,22 @@ pub fn done(work: &Work) -> String {
     )
 }
 
-/// The last line of one that is not.
-pub fn not_done(options: &ReleaseOptions, exit: Exit) -> String {
-    let what = if options.undo.is_some() {
-        "not taken back"
-    } else {
-        "not released"
+/// The last line of one that is not. Whoever interrupted it must know whether users see a part of it.
+pub fn not_done(options: &ReleaseOptions, exit: Exit, reached: Option<&Reached>) -> String {
+    let is_cut_off = matches!(exit, Exit::Interrupted | Exit::Terminated);
+    let what = match (&options.undo, reached) {
+        (Some(version), _) if is_cut_off => {
+            format!("interrupted: `cargo xtask release --undo {version}` takes back what is left")
+        }
+        (Some(_), _) => "not taken back".to_owned(),
+        (None, Some(Reached { version, phase })) if is_cut_off && *phase == Phase::Moving => format!(
+            "interrupted while tags were moving, some may point to {version} already: `cargo xtask release --resume` \
+             moves the rest, `--undo {version}` puts them back"
+        ),
+        (None, Some(Reached { version, phase })) if is_cut_off && *phase == Phase::Staged => format!(
+            "interrupted, no tag has moved: `cargo xtask release --resume` goes on, `--undo {version}` closes it"
+        ),
+        (None, _) => "not released".to_owned(),
     };
     format!("release: {what}; exit {}", exit.code())
 }

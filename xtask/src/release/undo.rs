@@ -46,24 +46,35 @@ pub async fn run(context: &Context, options: &ReleaseOptions, version: &str) -> 
         tell(context, &back);
         journal.write(Step::Undone {
             stayed: back.stayed.clone(),
+            forgotten: back.forgotten.clone(),
         })?;
         telling::write_undone(context, version, &back)?;
         journal.slim();
-        if !back.forgotten.is_empty() {
-            let what = format!(
-                "{version} is taken back, but {} still has it",
-                shown(&back.forgotten)
-            );
-            let hint = "it was released before by another journal, whose --undo knows what was before; or release the next version";
-            return Err(Failure::undecided(what, hint).into());
-        }
     } else {
         context.board.line(&format!("{version} was taken back already"));
     }
-    Ok(match &journal.state().stayed[..] {
-        [] => format!("release: {version} is taken back; the version is spent"),
+    taken_back(version, &journal.state())
+}
+
+/// The last line, by what the journal knows of it: a second time it says the same.
+fn taken_back(version: &str, state: &State) -> Result<String> {
+    if !state.forgotten.is_empty() {
+        let what = format!(
+            "{version} is taken back, but {} still has it",
+            shown(&state.forgotten)
+        );
+        let hint = "it was released before by another journal, whose --undo knows what was before; or release the next version";
+        return Err(Failure::undecided(what, hint).into());
+    }
+    // Without a claim nobody knows of it, and it may be released yet.
+    let spent = match state.claimed.is_empty() {
+        true => "",
+        false => "; the version is spent",
+    };
+    Ok(match &state.stayed[..] {
+        [] => format!("release: {version} is taken back{spent}"),
         stayed => format!(
-            "release: {version} is taken back but for {} tags, which this registry does not delete for us; the version is spent",
+            "release: {version} is taken back but for {} tags, which this registry does not delete for us{spent}",
             stayed.len()
         ),
     })

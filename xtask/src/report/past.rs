@@ -16,7 +16,7 @@ use crate::verdict::Outcome;
 const NEWEST: usize = 3;
 
 /// Commands that have a run's folder and no report.
-const JUDGE_NOTHING: [&str; 2] = ["setup", "test"];
+const JUDGE_NOTHING: [&str; 4] = ["setup", "test", "release", "reproduce"];
 
 /// The report of a run by its id; of the latest one where none is named.
 ///
@@ -151,7 +151,7 @@ fn without_report(folder: &Path, run_id: &str) -> Failure {
         )
     } else if let Some(exit_code) = told.exit_code.filter(|_| JUDGE_NOTHING.contains(&&*told.command)) {
         let what = format!(
-            "run {run_id} ({}) ended with {exit_code}; it judges nothing, so it has no report",
+            "run {run_id} ({}) ended with {exit_code}; no gate judged anything in it, so it has no report",
             told.command
         );
         let hint = match folder.parent().and_then(newest_report) {
@@ -310,7 +310,10 @@ mod tests {
 {"at_ms":9,"event":"run-ended","exit_code":0,"summary":"","folder":""}"#;
         let root = run(&[("events.jsonl", events)]);
         let told = said(root.path(), None);
-        assert!(told.contains("(setup) ended with 0; it judges nothing"), "{told}");
+        assert!(
+            told.contains("(setup) ended with 0; no gate judged anything"),
+            "{told}"
+        );
         assert!(told.contains("hint: `cargo xtask ci` leaves one"), "{told}");
         let earlier = root.path().join("reports/20261120-101500-abcd");
         std::fs::create_dir_all(earlier.join("logs")).unwrap();

@@ -3,35 +3,41 @@
 
 use std::path::Path;
 
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::attest::{self, Kind, Trust};
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::gate::scan::published::Known;
 use crate::registry::Repository;
 use crate::verdict::Gate;
 
 /// `None` where nothing says it that is trusted: everything counts as new then, so that it is never a reason to pass.
 /// `manifest` is the file of the image's manifest.
+///
+/// # Errors
+/// Exit 3: what is attached cannot be read or checked, so that nobody knows what is new.
 pub async fn by_release(
     context: &Context,
     trust: Option<&Trust>,
     repository: &Repository,
     manifest: &Path,
-) -> Option<Known> {
-    let attached = match attest::find(context, trust?, repository, manifest).await {
-        Ok(attached) => attached,
-        Err(error) => {
-            let repository = repository.shown();
-            let words =
-                format!("{repository}: what its release knew cannot be read, so all is new: {error:#}");
-            context.board.note(&words);
-            return None;
-        }
+) -> Result<Option<Known>> {
+    let Some(trust) = trust else {
+        return Ok(None);
     };
-    let verdicts = attached.iter().filter(|one| one.kind == Kind::Verdicts);
-    let held = verdicts.filter_map(|one| one.held.as_ref().ok());
-    newest(held)
+    let attached = attest::find(context, trust, repository, manifest).await?;
+    let verdicts = attached.into_iter().filter(|one| one.kind == Kind::Verdicts);
+    let (held, faulty): (Vec<_>, Vec<_>) = verdicts.map(|one| one.held).partition(Result::is_ok);
+    let unchecked = faulty.into_iter().filter_map(Result::err);
+    match unchecked
+        .into_iter()
+        .find(|failure| failure.exit == Exit::Undecided)
+    {
+        Some(failure) if held.is_empty() => Err(failure.into()),
+        _ => Ok(newest(held.iter().filter_map(|held| held.as_ref().ok()))),
+    }
 }
 
 /// Of several the newest: it was attached by the latest release of these very bytes. A registry's order says nothing.

@@ -130,7 +130,17 @@ pub fn check_out(root: &Path, commit: &str) -> Call {
 
 /// Prints whatever differs from the commit; nothing of what git ignores.
 pub fn unclean(root: &Path) -> Call {
-    git(root, &["status", "--porcelain", "-z", "--no-renames"])
+    git(
+        root,
+        &[
+            "status",
+            "--porcelain",
+            "-z",
+            "--no-renames",
+            // Whatever the user's own configuration says.
+            "--untracked-files=normal",
+        ],
+    )
 }
 
 /// Prints what differs from the commit, with files that git ignores, NUL after each.

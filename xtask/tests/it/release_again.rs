@@ -173,6 +173,24 @@ fn interrupted_by_hand_it_ends_with_130_and_goes_on_where_it_was() {
     for (path, seen) in [("/blobs/uploads/", false), ("/manifests/latest", true)] {
         let said = releasing.signalled(&stub, "-INT", "PUT", path);
         assert_eq!(said.code, Some(130), "{path}: {}", said.said());
+        let words = if seen {
+            "some may point to 1.4.2 already"
+        } else {
+            "no tag has moved"
+        };
+        assert!(
+            said.said().contains(words) && said.said().contains("--resume"),
+            "{path}: {}",
+            said.said()
+        );
+        // A dry run tells what a release would.
+        let dry = releasing.release(&["--dry-run"]);
+        assert_eq!(dry.code, Some(2), "{path}: {}", dry.said());
+        assert!(
+            dry.stderr.contains("the release 1.4.2 was begun by run"),
+            "{path}: {}",
+            dry.said()
+        );
         assert_eq!(is_unseen(&stub), !seen, "{path}: what moved stays for --resume");
         if !seen {
             // The second time it is resumed until its tags move.

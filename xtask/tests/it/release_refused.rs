@@ -68,6 +68,8 @@ fn what_is_wrong_with_the_checkout_is_said_with_its_remedy() {
     let stub = Stub::start();
     let releasing = Releasing::new("refused-git", &stub);
     releasing.checkout.write("stray.txt", "x");
+    // Whatever a user's own configuration hides.
+    git(&releasing, &["config", "status.showUntrackedFiles", "no"]);
     let dirty = releasing.release(&[]);
     refused(
         &dirty,
@@ -178,6 +180,11 @@ fn who_is_not_logged_in_or_may_not_push_is_told_so() {
         2,
         &["refused-login-a", "refused-login-b", &word],
     );
+    // Also where there is nothing yet to be pushed.
+    let images = releasing.checkout.path("images");
+    std::fs::rename(&images, images.with_extension("away")).unwrap();
+    refused(&releasing.release(&[]), 2, &["images", "refused-login-a", &word]);
+    std::fs::rename(images.with_extension("away"), &images).unwrap();
     assert!(stub.content().tags().is_empty());
     let reader = Stub::with(Look {
         login: Login::Token {

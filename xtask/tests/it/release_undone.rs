@@ -122,6 +122,10 @@ fn what_no_journal_remembers_is_named() {
     );
     let latest = tag(&stub, &releasing, "latest");
     assert_ne!(latest, [0, 1].map(|service| Some(releasing.digest(service))));
+    // A second time it is no better.
+    let said = releasing.release(&["--undo", "1.4.3"]);
+    assert_eq!(said.code, Some(3), "{}", said.said());
+    assert!(said.stderr.contains("but 1, 1.4 of"), "{}", said.stderr);
 }
 
 #[test]

@@ -257,7 +257,7 @@ impl Releasing {
     pub(crate) fn journal(&self, version: &str) -> PathBuf {
         self.checkout
             .path("journal")
-            .join(&self.registry)
+            .join(self.registry.replace(':', "+"))
             .join(OWNER)
             .join(version)
     }

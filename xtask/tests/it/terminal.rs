@@ -286,7 +286,7 @@ fn a_set_up_that_waits_for_another_is_interrupted_and_touches_nothing() {
     assert!(
         report
             .stderr
-            .contains("(setup) ended with 130; it judges nothing"),
+            .contains("(setup) ended with 130; no gate judged anything"),
         "{}",
         report.said()
     );

@@ -12,6 +12,9 @@ use super::{KEPT, read};
 use crate::exit::Failure;
 use crate::release::state::{Phase, State};
 
+/// A tag never begins with a dot: no journal of a snapshot is called that.
+const LOCK: &str = ".lock";
+
 /// Journals of one owner at one registry on this machine. Releases move the same tags, so one goes on at a time.
 #[derive(Debug)]
 pub struct Lock {
@@ -33,8 +36,7 @@ impl Lock {
     /// # Errors
     /// Exit 3: another run holds it (names what it does), or the folder cannot be written.
     pub fn take(folder: PathBuf, run_id: &str, what: &str) -> Result<Self> {
-        // A tag never begins with a dot: no journal of a snapshot is called that.
-        let path = folder.join(".lock");
+        let path = folder.join(LOCK);
         let failed = |error: std::io::Error| {
             let what = format!("cannot keep a journal in {}: {error}", folder.display());
             Failure::undecided(what, "make that folder writable, or name another: --journal DIR")
@@ -69,7 +71,17 @@ impl Lock {
     }
 }
 
-fn all(folder: &Path) -> Vec<(String, State)> {
+/// Who holds the lock now, as [`Lock::take`] would refuse; nothing is written.
+pub fn refused(folder: &Path) -> Option<Failure> {
+    let mut file = File::open(folder.join(LOCK)).ok()?;
+    let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    is_held.then(|| held(&text))
+}
+
+/// Versions that have a journal in this folder, and how far each is.
+pub fn all(folder: &Path) -> Vec<(String, State)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut found: Vec<(String, State)> = entries
         .filter_map(|entry| {

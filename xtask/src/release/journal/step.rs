@@ -68,9 +68,11 @@ pub enum Step {
     PutBack(Tag),
     Done,
     Undoing,
-    /// Tags that this registry could not take away.
+    /// Tags that this registry could not take away, and those of which nobody remembers what they pointed to.
     Undone {
         stayed: Vec<Tag>,
+        #[serde(default)]
+        forgotten: Vec<Tag>,
     },
 }
 

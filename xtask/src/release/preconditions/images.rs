@@ -141,7 +141,7 @@ fn of_folders(context: &Context, folders: &[std::path::PathBuf]) -> (Vec<Proven>
 
 /// Service -> image of every service of the checkout. Read from the manifests alone: where images come from elsewhere,
 /// a release needs no dependency of theirs.
-fn declared(root: &Path) -> Result<BTreeMap<String, String>> {
+pub(super) fn declared(root: &Path) -> Result<BTreeMap<String, String>> {
     let folder = root.join("services");
     let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut images = BTreeMap::new();

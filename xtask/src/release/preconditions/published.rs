@@ -9,13 +9,14 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use semver::Version;
 
-use super::failure;
+use super::{failure, images};
 use crate::attest::Kind;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::layout::Descriptor;
 use crate::registry::{Client, Repository};
 use crate::release::plan::{self, Built, ImageRelease, Named, ReleasePlan, Standing, TagMove};
+use crate::release::settings::Settings;
 use crate::release::tags::{self, Occasion};
 
 /// Requests to one repository at once.
@@ -104,6 +105,22 @@ pub(super) async fn ask(context: &Context, wanted: Wanted, built: &[Built], dry_
     }
     asked.plan = Some(plan);
     asked
+}
+
+/// Where we are not let in, asked of every image that the checkout declares.
+pub(super) async fn locked_out(context: &Context, settings: &Settings, dry_run: bool) -> Vec<Failure> {
+    let asking = async {
+        let client = Client::to_push(context, &settings.host)?;
+        let names = images::declared(&context.root)?.into_values();
+        let repositories: Vec<Repository> = names
+            .map(|name| client.repository(&settings.repository(&name)))
+            .collect();
+        anyhow::Ok(join_all(repositories.iter().map(|one| access(one, dry_run))).await)
+    };
+    match asking.await {
+        Ok(answers) => answers.into_iter().filter_map(Result::err).map(failure).collect(),
+        Err(error) => vec![failure(error)],
+    }
 }
 
 fn repositories(client: &Arc<Client>, wanted: &Wanted, built: &[Built]) -> Vec<Repository> {

@@ -35,13 +35,11 @@ pub fn chosen(context: &Context, options: &ReleaseOptions) -> Result<Signer, Fai
 
 /// Provided where the run may set things up; a dry run only looks.
 async fn cosign(context: &Context, dry_run: bool) -> Option<Failure> {
-    if !dry_run {
-        return attest::provide(context).await.map_err(super::failure).err();
+    if dry_run && process::which("cosign").is_none() {
+        let remedy = "put cosign 2.4 or newer on PATH, or let --setup install it";
+        return Some(Failure::undecided("no cosign on PATH", remedy));
     }
-    let remedy = "put cosign 2.4 or newer on PATH, or let --setup install it";
-    process::which("cosign")
-        .is_none()
-        .then(|| Failure::undecided("no cosign on PATH", remedy))
+    attest::provide(context).await.map_err(super::failure).err()
 }
 
 /// The key that was named, else the job's identity.
