@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use semver::Version;
 
-use super::journal::{self, Journal, Lock, Step};
+use super::journal::{self, Journal, Lock, Step, Tag};
 use super::opening;
 use super::put_back::{self, Back, shown};
 use super::settings::Settings;
@@ -53,7 +53,25 @@ pub async fn run(context: &Context, options: &ReleaseOptions, version: &str) -> 
     } else {
         context.board.line(&format!("{version} was taken back already"));
     }
-    taken_back(version, &journal.state())
+    let mut state = journal.state();
+    state.forgotten = still_there(&client, &state).await?;
+    taken_back(version, &state)
+}
+
+/// Of the tags whose past nobody remembers, those that point to this release still.
+async fn still_there(client: &Arc<Client>, state: &State) -> Result<Vec<Tag>> {
+    let mut still = Vec::new();
+    for tag in &state.forgotten {
+        let mut images = state.plan.iter().flat_map(|plan| &plan.images);
+        let Some(image) = images.find(|image| image.image == tag.image) else {
+            continue;
+        };
+        let now = client.repository(&image.repository).resolve(&tag.tag).await?;
+        if now.is_some_and(|now| now.digest == image.digest) {
+            still.push(tag.clone());
+        }
+    }
+    Ok(still)
 }
 
 /// The last line, by what the journal knows of it: a second time it says the same.

@@ -126,6 +126,12 @@ fn what_no_journal_remembers_is_named() {
     let said = releasing.release(&["--undo", "1.4.3"]);
     assert_eq!(said.code, Some(3), "{}", said.said());
     assert!(said.stderr.contains("but 1, 1.4 of"), "{}", said.stderr);
+    // Until the next release has taken them.
+    releasing.change(0, "third");
+    releasing.change(1, "third");
+    releasing.make_ready("1.4.4");
+    well(&releasing, &[]);
+    well(&releasing, &["--undo", "1.4.3"]);
 }
 
 #[test]
