@@ -7,6 +7,7 @@
     reason = "a test starts the pipeline, and looks at the engine, from outside"
 )]
 
+mod all_gates;
 mod arguments;
 mod bolt;
 mod boot;
@@ -44,7 +45,6 @@ mod rescan;
 mod reuse;
 mod scaffold;
 mod scan;
-mod selftest;
 mod size;
 mod stub;
 mod surroundings;
