@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::attest::{self, Kind, Trust};
 use crate::context::Context;
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::gate::scan::published::Known;
 use crate::registry::Repository;
 use crate::verdict::Gate;
@@ -29,14 +29,22 @@ pub async fn by_release(
     };
     let attached = attest::find(context, trust, repository, manifest).await?;
     let verdicts = attached.into_iter().filter(|one| one.kind == Kind::Verdicts);
-    let (held, faulty): (Vec<_>, Vec<_>) = verdicts.map(|one| one.held).partition(Result::is_ok);
-    let unchecked = faulty.into_iter().filter_map(Result::err);
-    match unchecked
-        .into_iter()
-        .find(|failure| failure.exit == Exit::Undecided)
-    {
-        Some(failure) if held.is_empty() => Err(failure.into()),
-        _ => Ok(newest(held.iter().filter_map(|held| held.as_ref().ok()))),
+    Ok(of_statements(verdicts.map(|one| one.held))?)
+}
+
+/// A statement that is not trusted says nothing; one that could not be checked might say all, where no other holds.
+fn of_statements(verdicts: impl Iterator<Item = Result<Value, Failure>>) -> Result<Option<Known>, Failure> {
+    let (mut held, mut unchecked) = (Vec::new(), None);
+    for verdict in verdicts {
+        match verdict {
+            Ok(predicate) => held.push(predicate),
+            Err(failure) if failure.exit == Exit::Undecided => unchecked = Some(failure),
+            Err(_) => {}
+        }
+    }
+    match unchecked {
+        Some(failure) if held.is_empty() => Err(failure),
+        _ => Ok(newest(held.iter())),
     }
 }
 
@@ -76,6 +84,19 @@ mod tests {
         ] {
             assert_eq!(scanned(&says_nothing), None, "{says_nothing}");
         }
+    }
+
+    #[test]
+    fn what_could_not_be_checked_is_not_taken_for_nothing() {
+        let forged = || Err(Failure::violated("signed by another key", "x"));
+        let unchecked = || Err(Failure::undecided("the log does not answer", "x"));
+        let said =
+            || Ok(json!({"runAt": "2026-11-01T00:00:00Z", "gates": [{"gate": "scan", "figures": {}}]}));
+        assert_eq!(of_statements([forged()].into_iter()).unwrap(), None);
+        let failure = of_statements([forged(), unchecked()].into_iter()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Undecided);
+        let known = of_statements([unchecked(), said()].into_iter()).unwrap();
+        assert_eq!(known, Some(Known::default()));
     }
 
     #[test]
