@@ -107,7 +107,7 @@ fn staged(context: &Context, lock: Lock, ready: &Ready) -> Result<Journal> {
         release: plan.version.clone(),
         snapshot: plan.snapshot,
         commit: plan.commit.clone(),
-        inherited: inherited(&state_of(&lock, &plan.version)?.unwrap_or_default(), plan),
+        inherited: inherited(&state_of(&lock.folder, &plan.version)?.unwrap_or_default(), plan),
     };
     let named = lock.folder.join(&plan.version);
     let aside = format!("{}{}", journal::NEW, plan.version);
@@ -156,7 +156,7 @@ fn refuse_half_moved(context: &Context, folder: &Path, version: &str) -> Result<
 }
 
 fn refuse_unfinished(folder: &Path, version: &str) -> Result<()> {
-    let Some(state) = state_in(folder, version)? else {
+    let Some(state) = state_of(folder, version)? else {
         return Ok(());
     };
     let (run, _) = state.opened.unwrap_or_default();
@@ -176,11 +176,7 @@ fn refuse_unfinished(folder: &Path, version: &str) -> Result<()> {
 }
 
 /// `None`: there is no journal of that version, or one that was cut off before its first line.
-pub fn state_of(lock: &Lock, version: &str) -> Result<Option<State>> {
-    state_in(&lock.folder, version)
-}
-
-fn state_in(journals: &Path, version: &str) -> Result<Option<State>> {
+pub fn state_of(journals: &Path, version: &str) -> Result<Option<State>> {
     let folder = journals.join(version);
     if !folder.join(journal::FILE).exists() {
         return Ok(None);
@@ -225,7 +221,7 @@ pub async fn resumed<'a>(context: &'a Context, options: &ReleaseOptions) -> Resu
     let settings = Settings::read(context, options.registry.as_deref()).await?;
     let version = settings.version_word();
     let lock = lock(context, options, &settings, &format!("the release {version}"))?;
-    let state = state_of(&lock, &version)?;
+    let state = state_of(&lock.folder, &version)?;
     let is_unfinished = state.as_ref().is_some_and(|state| state.phase.is_unfinished());
     if !is_unfinished && unnamed(&lock).iter().any(|(name, _)| *name == version) {
         // It was cut off before anything was sent: from its beginning, then.

@@ -26,7 +26,7 @@ use crate::registry::Client;
 pub async fn run(context: &Context, options: &ReleaseOptions, version: &str) -> Result<String> {
     let settings = Settings::read(context, options.registry.as_deref()).await?;
     let lock = opening::lock(context, options, &settings, &format!("the undoing of {version}"))?;
-    let state = opening::state_of(&lock, version)?;
+    let state = opening::state_of(&lock.folder, version)?;
     let phase = state.as_ref().map(|state| state.phase);
     if phase.is_none_or(|phase| phase == Phase::Opened) {
         let what = format!("there is no release {version} to take back");

@@ -53,8 +53,9 @@ pub(crate) struct RealRegistry {
 }
 
 impl RealRegistry {
-    /// Of an image that is a registry: `bases.images.registry` in the plan.
-    pub(crate) fn start(image: &str) -> Self {
+    /// Of the image that a plan names, which is what `plan --format json` says.
+    pub(crate) fn start(plan: &str) -> Self {
+        let image = image_of(plan);
         let folder = tempfile::tempdir().unwrap();
         let signs = certify(folder.path());
         let (ends, ended) = tokio::sync::oneshot::channel();
@@ -74,7 +75,7 @@ impl RealRegistry {
         ];
         let mut words = vec!["create".to_owned(), "--publish=127.0.0.1::5000".to_owned()];
         words.extend(variables.map(|(name, value)| format!("--env={name}={value}")));
-        words.push(image.to_owned());
+        words.push(image);
         let container = docker(&words);
         let certs = folder.path().join("certs").display().to_string();
         docker(&["cp", &certs, &format!("{container}:/certs")]);
@@ -132,6 +133,12 @@ impl Drop for RealRegistry {
     fn drop(&mut self) {
         docker_said(&["rm", "--force", "--volumes", &self.container]);
     }
+}
+
+/// The image that is a registry, as `plan --format json` names it.
+pub(crate) fn image_of(plan: &str) -> String {
+    let plan: Value = serde_json::from_str(plan).unwrap();
+    plan["bases"]["images"]["registry"].as_str().unwrap().to_owned()
 }
 
 /// Writes an authority and the registry's certificate for 127.0.0.1, and what checks tokens; what signs them.

@@ -169,8 +169,7 @@ fn run(command: &mut Command) {
 fn registry(checkout: &Path) -> RealRegistry {
     let mut plan = Command::new(env!("CARGO_BIN_EXE_xtask"));
     plan.args(["plan", "--format", "json"]).current_dir(checkout);
-    let plan: Value = serde_json::from_slice(&plan.output().unwrap().stdout).unwrap();
-    RealRegistry::start(plan["bases"]["images"]["registry"].as_str().unwrap())
+    RealRegistry::start(&ended(plan.output().unwrap()).stdout)
 }
 
 /// How many blobs each image sent.

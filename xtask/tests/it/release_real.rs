@@ -13,8 +13,7 @@ use crate::stub::Stub;
 fn begin() -> (RealRegistry, Releasing) {
     let mut releasing = Releasing::new("rel-real", &Stub::start());
     let plan = releasing.checkout.run(&["plan", "--format", "json"]);
-    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
-    let registry = RealRegistry::start(plan["bases"]["images"]["registry"].as_str().unwrap());
+    let registry = RealRegistry::start(&plan.stdout);
     releasing.use_real_registry(registry.host(), registry.variables(Some(ADA)));
     (registry, releasing)
 }

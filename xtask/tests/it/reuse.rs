@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::checkout::{Checkout, Fixture, ended, remove_images};
+use crate::real_registry::image_of;
 
 fn entries(checkout: &Checkout, kind: &str) -> Vec<PathBuf> {
     let folder = std::fs::read_dir(checkout.path("cache").join(kind)).unwrap();
@@ -345,9 +346,8 @@ pub(crate) struct RealRegistry {
 impl RealRegistry {
     pub(crate) fn start(checkout: &Checkout) -> Self {
         let plan = checkout.run(&["plan", "--format", "json"]);
-        let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
-        let image = plan["bases"]["images"]["registry"].as_str().unwrap();
-        let container = docker(&["run", "--detach", "--rm", "--publish", "127.0.0.1::5000", image]);
+        let image = image_of(&plan.stdout);
+        let container = docker(&["run", "--detach", "--rm", "--publish", "127.0.0.1::5000", &image]);
         let address = docker(&["port", &container, "5000/tcp"]);
         let registry = RealRegistry {
             container,
