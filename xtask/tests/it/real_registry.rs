@@ -53,9 +53,8 @@ pub(crate) struct RealRegistry {
 }
 
 impl RealRegistry {
-    /// Of the image that a plan names, which is what `plan --format json` says.
-    pub(crate) fn start(plan: &str) -> Self {
-        let image = image_of(plan);
+    /// Of an image that is a registry: [`image_of`] a plan.
+    pub(crate) fn start(image: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let signs = certify(folder.path());
         let (ends, ended) = tokio::sync::oneshot::channel();
@@ -75,7 +74,7 @@ impl RealRegistry {
         ];
         let mut words = vec!["create".to_owned(), "--publish=127.0.0.1::5000".to_owned()];
         words.extend(variables.map(|(name, value)| format!("--env={name}={value}")));
-        words.push(image);
+        words.push(image.to_owned());
         let container = docker(&words);
         let certs = folder.path().join("certs").display().to_string();
         docker(&["cp", &certs, &format!("{container}:/certs")]);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::checkout::{Ended, ended, repository};
-use crate::real_registry::{ADA, Account, BOB, RealRegistry};
+use crate::real_registry::{ADA, Account, BOB, RealRegistry, image_of};
 
 struct Own {
     folder: TempDir,
@@ -169,7 +169,7 @@ fn run(command: &mut Command) {
 fn registry(checkout: &Path) -> RealRegistry {
     let mut plan = Command::new(env!("CARGO_BIN_EXE_xtask"));
     plan.args(["plan", "--format", "json"]).current_dir(checkout);
-    RealRegistry::start(&ended(plan.output().unwrap()).stdout)
+    RealRegistry::start(&image_of(&ended(plan.output().unwrap()).stdout))
 }
 
 /// How many blobs each image sent.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::checkout::ended;
-use crate::real_registry::{ADA, BOB, RealRegistry};
+use crate::real_registry::{ADA, BOB, RealRegistry, image_of};
 use crate::releasing::{OWNER, Releasing};
 use crate::stub::Stub;
 
@@ -13,7 +13,7 @@ use crate::stub::Stub;
 fn begin() -> (RealRegistry, Releasing) {
     let mut releasing = Releasing::new("rel-real", &Stub::start());
     let plan = releasing.checkout.run(&["plan", "--format", "json"]);
-    let registry = RealRegistry::start(&plan.stdout);
+    let registry = RealRegistry::start(&image_of(&plan.stdout));
     releasing.use_real_registry(registry.host(), registry.variables(Some(ADA)));
     (registry, releasing)
 }
