@@ -24,14 +24,9 @@ impl Config {
 }
 
 fn redis(settings: &mut Settings) -> Option<redis::Client> {
-    let url = settings.required_secret("REDIS_URL")?;
-    let client = redis::Client::open(url.reveal()).ok();
-    if client.is_none() {
-        // The address carries a password, and so stays out of the fault.
-        settings.fault(
-            "REDIS_URL",
-            "expected redis://[user:password@]host:port[/database]",
-        );
-    }
-    client
+    settings.required_from_secret(
+        "REDIS_URL",
+        "redis://[user:password@]host:port[/database]",
+        |url| redis::Client::open(url).ok(),
+    )
 }

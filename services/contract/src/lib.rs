@@ -2,4 +2,5 @@
 //! A type that only one service reads or writes belongs to that service.
 
 pub mod dataflow;
+pub mod events;
 pub mod workflow;

@@ -1,11 +1,10 @@
 //! Sending the page and its files, and the headers that bind a browser.
 
 use axum::{
-    extract::Path,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
-use kit::Problem;
+use kit::{Path, Problem};
 
 use crate::assets;
 

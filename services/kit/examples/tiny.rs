@@ -1,12 +1,15 @@
 //! The smallest service, for kit's own tests: one slow route, one that reads a body, two settings.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Path;
 use axum::routing::{get, post};
-use kit::{Body, Health, OnLoss, Settings};
+use kit::{Body, Health, OnLoss, Path, Settings};
+
+/// How many slow requests have come.
+static CAME: AtomicUsize = AtomicUsize::new(0);
 
 struct Config {
     store: Option<String>,
@@ -25,12 +28,14 @@ async fn assemble(config: Config, health: Health) -> Router {
         Some(_) => health.watch("store", OnLoss::NotReady, async || Ok::<(), String>(())),
     }
     let slow = async |Path(ms): Path<u64>| {
+        CAME.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(ms)).await;
         "done"
     };
     let echo = async |Body(value): Body<serde_json::Value>| axum::Json(value);
     Router::new()
         .route("/slow/{ms}", get(slow))
+        .route("/came", get(async || axum::Json(CAME.load(Ordering::SeqCst))))
         .route("/echo", post(echo))
 }
 

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 
 use crate::Problem;
+use crate::extract::without_found;
 
 /// A JSON body. Unlike axum's own extractor it answers with the error response that all services share:
 /// 400 `BAD_JSON`, 413 `BODY_TOO_LARGE`, 415 `UNSUPPORTED_MEDIA_TYPE`, 422 `INVALID_BODY`.
@@ -43,7 +44,7 @@ fn problem(rejection: &JsonRejection) -> Problem {
         StatusCode::UNPROCESSABLE_ENTITY => "INVALID_BODY",
         _ => "BAD_JSON",
     };
-    Problem::new(status, code, rejection.body_text())
+    Problem::new(status, code, without_found(&rejection.body_text()))
 }
 
 #[cfg(test)]
@@ -56,6 +57,22 @@ mod tests {
         let read = <Body<Vec<u8>> as FromRequest<()>>::from_request(request, &()).await;
         read.map(|body| body.0)
             .map_err(|problem| (problem.status().as_u16(), problem.code().to_owned()))
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_is_not_told() {
+        for text in ["{\"password\": 87654321}", "{\"password\": [\"87654321\"]}"] {
+            let request = Request::builder().header("content-type", "application/json");
+            let request = request.body(axum::body::Body::from(text)).unwrap();
+            type Login = std::collections::BTreeMap<String, String>;
+            let read = <Body<Login> as FromRequest<()>>::from_request(request, &()).await;
+            let message = read.unwrap_err().message().to_owned();
+            assert!(
+                message.contains("password: invalid type, expected a string at line 1"),
+                "{message}"
+            );
+            assert!(!message.contains("8765"), "{message}");
+        }
     }
 
     #[tokio::test]

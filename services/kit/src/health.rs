@@ -38,6 +38,9 @@ struct Check {
     on_loss: OnLoss,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// What the log was told.
+    #[serde(skip)]
+    fault: Option<String>,
 }
 
 /// The state of a service, shared by its routes and its background checks.
@@ -54,13 +57,18 @@ struct Inner {
     checks: Mutex<BTreeMap<&'static str, Check>>,
 }
 
-/// A request in flight.
+/// A request in flight, or other work that draining waits for.
 #[derive(Debug)]
-pub(crate) struct InFlight(Health);
+pub struct InFlight(Health);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.0.in_flight.send_modify(|count| *count -= 1);
+        let inner = &self.0.0;
+        // Whoever waits for the last one does so after draining has begun; waking nobody takes its time, too.
+        inner.in_flight.send_if_modified(|count| {
+            *count -= 1;
+            *count == 0 && *inner.draining.borrow()
+        });
     }
 }
 
@@ -100,6 +108,7 @@ impl Health {
                 state: State::Unconfigured,
                 on_loss,
                 detail: None,
+                fault: None,
             },
         );
     }
@@ -118,6 +127,7 @@ impl Health {
                 state: State::Down,
                 on_loss,
                 detail: Some("not asked yet".to_owned()),
+                fault: None,
             },
         );
         let health = self.clone();
@@ -151,9 +161,11 @@ impl Health {
 
     fn note(&self, store: &'static str, on_loss: OnLoss, error: Option<&str>) {
         let was_up = self.is_up(store);
+        let is_news = self.is_news(store, error);
         match error {
             None if !was_up => info!(store, "store is up"),
             Some(error) if was_up => warn!(store, error, "store is lost"),
+            Some(error) if is_news => warn!(store, error, "store is down"),
             Some(error) => tracing::debug!(store, error, "store is still down"),
             None => {}
         }
@@ -164,8 +176,16 @@ impl Health {
                 state,
                 on_loss,
                 detail: error.map(|_| "does not answer".to_owned()),
+                fault: error.map(str::to_owned),
             },
         );
+    }
+
+    /// Whether the log has not been told yet: a store that never was up has a reason, too, and it may change.
+    fn is_news(&self, store: &str, error: Option<&str>) -> bool {
+        let checks = self.checks();
+        let told = checks.get(store).and_then(|check| check.fault.as_deref());
+        told != error
     }
 
     fn set(&self, store: &'static str, check: Check) {
@@ -187,12 +207,15 @@ impl Health {
         let _ = self.0.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
-    /// Counts a request until the value is dropped. `None` while draining: no new work.
-    pub(crate) fn enter(&self) -> Option<InFlight> {
+    /// Counts a request, or other work, until the value is dropped. `None` while draining: no new work.
+    pub fn enter(&self) -> Option<InFlight> {
         if *self.0.draining.borrow() {
             return None;
         }
-        self.0.in_flight.send_modify(|count| *count += 1);
+        self.0.in_flight.send_if_modified(|count| {
+            *count += 1;
+            false
+        });
         Some(InFlight(self.clone()))
     }
 
@@ -269,6 +292,22 @@ mod tests {
         assert_eq!(status(&health), (200, "degraded"));
         health.drain();
         assert_eq!(status(&health), (503, "draining"));
+    }
+
+    #[test]
+    fn a_store_that_never_was_up_is_news_once_for_each_reason() {
+        let health = health(&[]);
+        for (fault, is_news) in [
+            ("refused", true),
+            ("refused", false),
+            ("no such user", true),
+            ("refused", true),
+        ] {
+            assert_eq!(health.is_news("database", Some(fault)), is_news, "{fault}");
+            health.note("database", OnLoss::NotReady, Some(fault));
+        }
+        health.note("database", OnLoss::NotReady, None);
+        assert!(health.is_news("database", Some("refused")));
     }
 
     #[test]

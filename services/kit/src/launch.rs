@@ -4,15 +4,16 @@ use std::future::Future;
 use std::io::Write;
 use std::process::ExitCode;
 
-use axum::Router;
-
 use crate::settings::Common;
-use crate::{Health, ServiceInfo, Settings, probe, serve, telemetry};
+use crate::{Health, Routes, ServiceInfo, Settings, metrics, probe, serve, telemetry};
 
 /// Wrong usage.
 const USAGE: u8 = 2;
 /// Malformed settings (`EX_CONFIG` of sysexits.h).
 const CONFIG: u8 = 78;
+/// Threads for what blocks: four passwords, a key set, files, and the names of other services, where a resolver that
+/// hangs keeps its thread. tokio's own limit is 512, and what each has allocated from outlives it.
+const BLOCKING_THREADS: usize = 32;
 
 /// Runs a service. `read` takes its settings, `assemble` makes its routes; kit adds the common ones.
 ///
@@ -21,7 +22,8 @@ const CONFIG: u8 = 78;
 pub fn main<C, F, Fut>(info: ServiceInfo, read: fn(&mut Settings) -> C, assemble: F) -> ExitCode
 where
     F: FnOnce(C, Health) -> Fut,
-    Fut: Future<Output = Router>,
+    Fut: Future,
+    Fut::Output: Into<Routes>,
 {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -42,7 +44,8 @@ where
 fn run<C, F, Fut>(info: ServiceInfo, read: fn(&mut Settings) -> C, assemble: F) -> ExitCode
 where
     F: FnOnce(C, Health) -> Fut,
-    Fut: Future<Output = Router>,
+    Fut: Future,
+    Fut::Output: Into<Routes>,
 {
     let mut settings = Settings::from_env();
     let common = Common::read(&mut settings, info.port);
@@ -51,6 +54,7 @@ where
         return complain(info, &settings.faults().join("\n"), CONFIG);
     }
     telemetry::start(&common.log_level);
+    metrics::start();
     if !settings.missing().is_empty() {
         tracing::warn!(
             missing = settings.missing().join(", "),
@@ -59,6 +63,7 @@ where
     }
     let health = Health::new(info, settings.missing().to_vec());
     with_runtime(info, async {
+        metrics::keep_up();
         let own = assemble(config, health.clone()).await;
         let router = serve::with_common_routes(own, &health, &common);
         match serve::serve(router, health, &common).await {
@@ -93,7 +98,9 @@ fn probed(arguments: &[String]) -> ExitCode {
 }
 
 fn with_runtime(info: ServiceInfo, work: impl Future<Output = ExitCode>) -> ExitCode {
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().max_blocking_threads(BLOCKING_THREADS);
+    match runtime.build() {
         Ok(runtime) => {
             let code = runtime.block_on(work);
             // Background checks never end by themselves, and a look-up may hang in the resolver.

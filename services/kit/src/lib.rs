@@ -12,22 +12,30 @@
 //! ```
 
 mod body;
+mod connections;
+mod extract;
 pub mod health;
+mod identity;
 mod info;
 mod launch;
 mod metrics;
+mod patient;
 mod probe;
 mod problem;
+mod routes;
 mod serve;
 mod settings;
 mod telemetry;
 pub mod upstream;
 
 pub use body::Body;
+pub use extract::{Path, Query};
 pub use health::{Health, OnLoss};
+pub use identity::{Identity, is_tenant};
 pub use info::ServiceInfo;
 pub use launch::main;
 pub use problem::{Problem, Result};
+pub use routes::Routes;
 pub use serve::with_common_routes;
 pub use settings::{Secret, Settings};
-pub use telemetry::{RequestIds, carrying_ids, current_ids, with_ids};
+pub use telemetry::{RequestIds, carrying_ids, current_ids, is_probe, with_ids};

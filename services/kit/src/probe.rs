@@ -5,9 +5,17 @@ use std::fmt;
 use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
 
+use axum::BoxError;
+use axum::body::Bytes;
+use axum::http::{Request, Response, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 
 use crate::settings::Common;
+use crate::upstream::with_causes;
 
 /// What asking an address came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,14 +78,14 @@ impl Target {
 
     async fn ask(&self, limit: Duration) -> Answer {
         let begun = Instant::now();
-        match tokio::time::timeout(limit, self.connect_and_get(limit)).await {
+        match tokio::time::timeout(limit, self.connect_and_get()).await {
             Ok(Ok(state)) => Answer::Open(begun.elapsed(), state),
             Ok(Err(answer)) => answer,
             Err(_) => Answer::Timeout,
         }
     }
 
-    async fn connect_and_get(&self, limit: Duration) -> Result<Option<String>, Answer> {
+    async fn connect_and_get(&self) -> Result<Option<String>, Answer> {
         let found = lookup_host((self.host.trim_matches(['[', ']']), self.port)).await;
         let addresses: Vec<_> = found.map_err(|_| Answer::Unresolved)?.collect();
         if self.scheme == Scheme::Name {
@@ -91,8 +99,8 @@ impl Target {
         let mut reached = None;
         for address in addresses {
             match TcpStream::connect(address).await {
-                Ok(_) => {
-                    reached = Some(address);
+                Ok(stream) => {
+                    reached = Some(stream);
                     break;
                 }
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => last = Answer::Refused,
@@ -100,28 +108,33 @@ impl Target {
                 Err(error) => last = Answer::Closed(error.to_string()),
             }
         }
-        let address = reached.ok_or(last)?;
+        let stream = reached.ok_or(last)?;
         if self.scheme == Scheme::Tcp {
             return Ok(None);
         }
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(limit)
-            .resolve(&self.host, address)
-            .build();
-        let client = client.map_err(|error| Answer::Closed(error.to_string()))?;
-        match client.get(&self.text).send().await {
-            Ok(response) if response.status().is_success() => Ok(state_in(response).await),
-            Ok(response) => Err(Answer::Closed(format!("status {}", response.status().as_u16()))),
-            Err(error) if error.is_timeout() => Err(Answer::Timeout),
-            Err(error) => Err(Answer::Closed(error.to_string())),
+        let closed = |error: &dyn std::error::Error| Answer::Closed(with_causes(error));
+        let response = self.get(stream).await.map_err(|error| closed(error.as_ref()))?;
+        match response.status() {
+            status if status.is_success() => Ok(state_in(response.into_body()).await),
+            status => Err(Answer::Closed(format!("status {}", status.as_u16()))),
         }
+    }
+
+    /// One GET on a connection of its own, which ends with the answer.
+    async fn get(&self, stream: TcpStream) -> Result<Response<Incoming>, BoxError> {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let path = self.text.splitn(4, '/').nth(3).unwrap_or_default();
+        let request = Request::get(format!("/{path}"))
+            .header(header::HOST, format!("{}:{}", self.host, self.port))
+            .body(Empty::<Bytes>::new())?;
+        Ok(sender.send_request(request).await?)
     }
 }
 
 /// The word at `status` of a JSON object; an answer that is no such thing says nothing.
-async fn state_in(mut response: reqwest::Response) -> Option<String> {
-    let piece = response.chunk().await.ok()??;
+async fn state_in(mut body: Incoming) -> Option<String> {
+    let piece = body.frame().await?.ok()?.into_data().ok()?;
     let body: serde_json::Value = serde_json::from_slice(&piece).ok()?;
     let word = body.get("status")?.as_str()?;
     let plain = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');

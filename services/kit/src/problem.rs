@@ -77,6 +77,14 @@ impl Problem {
     pub fn code(&self) -> &str {
         &self.code
     }
+
+    /// What the caller sees but for the correlation id: `{"error", "code", ...}`.
+    pub fn body(&self) -> Map<String, Value> {
+        let mut body = self.fields.clone();
+        body.insert("error".to_owned(), self.message.as_str().into());
+        body.insert("code".to_owned(), self.code.as_str().into());
+        body
+    }
 }
 
 impl std::fmt::Display for Problem {

@@ -15,13 +15,14 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use crate::settings::Common;
-use crate::{Health, Problem, metrics, telemetry};
+use crate::{Health, Problem, Routes, connections, metrics, telemetry};
 
 /// How long a name to listen on may take to appear (a container's network comes up beside it).
 const NAME_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A service's own routes with the routes and layers that all services have.
-pub fn with_common_routes(own: Router, health: &Health, common: &Common) -> Router {
+pub fn with_common_routes(own: impl Into<Routes>, health: &Health, common: &Common) -> Router {
+    let (own, around) = own.into().into_parts();
     let probes = Router::new()
         .route("/live", get(live))
         .route("/health", get(live))
@@ -32,7 +33,8 @@ pub fn with_common_routes(own: Router, health: &Health, common: &Common) -> Rout
         .route("/version", get(version))
         .with_state(health.clone())
         .route("/metrics", get(metrics::page));
-    own.merge(probes)
+    let all = own
+        .merge(probes)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", "no such resource"))
         .method_not_allowed_fallback(async || {
             Problem::new(
@@ -42,10 +44,18 @@ pub fn with_common_routes(own: Router, health: &Health, common: &Common) -> Rout
             )
         })
         .layer(DefaultBodyLimit::max(common.body_limit_bytes))
-        .layer(from_fn_with_state(common.request_timeout, within))
-        .layer(from_fn_with_state(health.clone(), counted))
-        .layer(from_fn(metrics::measure))
-        .layer(from_fn(telemetry::trace))
+        .layer(from_fn_with_state(
+            (common.request_timeout, health.clone()),
+            admitted,
+        ));
+    around(all).layer(from_fn(observed))
+}
+
+// Each layer of a router copies all that lie within it for every request, so that what belongs together is one.
+
+/// Gives a request its ids, its log line and its metrics.
+async fn observed(request: Request, next: Next) -> Response {
+    telemetry::trace(request, |request| metrics::measure(request, next)).await
 }
 
 async fn live(State(health): State<Health>) -> Response {
@@ -62,26 +72,25 @@ async fn version(State(health): State<Health>) -> Response {
     Json(json!({ "name": info.name, "version": info.version, "revision": info.revision })).into_response()
 }
 
-/// A request has `REQUEST_TIMEOUT` to produce its answer's head.
-async fn within(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+/// Counts what is in flight, and gives it `REQUEST_TIMEOUT` to produce its answer's head. While draining, probes alone
+/// are answered; new work is refused.
+async fn admitted(
+    State((limit, health)): State<(Duration, Health)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let probe = telemetry::is_probe(request.uri().path());
+    let in_flight = if probe { None } else { health.enter() };
+    if in_flight.is_none() && !probe {
+        return Problem::unavailable("DRAINING", "the service is ending", "told to end")
+            .header(header::CONNECTION, "close")
+            .into_response();
+    }
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::unavailable("REQUEST_TIMEOUT", "the request took too long", "deadline passed")
             .into_response(),
     }
-}
-
-/// Counts what is in flight. While draining, probes alone are answered; new work is refused.
-async fn counted(State(health): State<Health>, request: Request, next: Next) -> Response {
-    if telemetry::is_probe(request.uri().path()) {
-        return next.run(request).await;
-    }
-    let Some(_in_flight) = health.enter() else {
-        return Problem::unavailable("DRAINING", "the service is ending", "told to end")
-            .header(header::CONNECTION, "close")
-            .into_response();
-    };
-    next.run(request).await
 }
 
 /// Serves until told to end. From then on `/ready` is 503; the port stays open until the requests in flight are
@@ -95,7 +104,7 @@ pub(crate) async fn serve(router: Router, health: Health, common: &Common) -> Re
     let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
     info!(%address, version = health.info().version, revision = health.info().revision, "listening");
     let (told, mut end) = tokio::sync::watch::channel(false);
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+    let serving = connections::accept(listener, router, common.max_connections, async move {
         told_to_end().await;
         health.drain();
         info!("draining");
@@ -109,7 +118,7 @@ pub(crate) async fn serve(router: Router, health: Health, common: &Common) -> Re
         tokio::time::sleep(limit).await;
     };
     tokio::select! {
-        served = serving => served.map_err(|error| format!("serving failed: {error}"))?,
+        () = serving => {}
         () = late => warn!(limit_s = limit.as_secs(), "requests still in flight were dropped"),
     }
     info!("ended");

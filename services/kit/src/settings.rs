@@ -98,6 +98,21 @@ impl Settings {
         self.required(name).map(Secret)
     }
 
+    /// A secret that `parse` makes something of; required. `expected` completes "expected ..."; what was got is not
+    /// told.
+    pub fn required_from_secret<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = parse(self.required_secret(name)?.reveal());
+        if value.is_none() {
+            self.fault(name, format!("expected {expected}"));
+        }
+        value
+    }
+
     /// An absolute `http://` address of another service, without a trailing slash; required.
     pub fn required_url(&mut self, name: &str) -> Option<String> {
         let value = self.required(name)?;
@@ -144,9 +159,22 @@ impl Settings {
         }
     }
 
-    /// Notes that a setting is malformed.
+    /// `REQUEST_TIMEOUT`, which every service has; also for a service that works with it.
+    pub fn request_timeout(&mut self) -> Duration {
+        self.seconds("REQUEST_TIMEOUT", 30)
+    }
+
+    /// `BODY_LIMIT`, which every service has; also for a service that works with it.
+    pub fn body_limit_bytes(&mut self) -> usize {
+        self.parsed("BODY_LIMIT", 10 * 1024 * 1024, "a number of bytes")
+    }
+
+    /// Notes that a setting is malformed; once, however many read it.
     pub fn fault(&mut self, name: &str, what: impl fmt::Display) {
-        self.faults.push(format!("{name}: {what}"));
+        let fault = format!("{name}: {what}");
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
     }
 
     /// Every malformed setting, a line each.
@@ -160,6 +188,9 @@ impl Settings {
     }
 }
 
+/// More than descriptors that a process is given anywhere.
+const MOST_CONNECTIONS: usize = 1 << 20;
+
 /// The settings that every service has.
 #[derive(Debug, Clone)]
 pub struct Common {
@@ -169,11 +200,13 @@ pub struct Common {
     pub drain_timeout: Duration,
     pub request_timeout: Duration,
     pub body_limit_bytes: usize,
+    /// How many connections may be open at a time.
+    pub max_connections: usize,
     pub log_level: String,
 }
 
 impl Common {
-    /// `HOST` `PORT` `DRAIN_TIMEOUT` `REQUEST_TIMEOUT` `BODY_LIMIT` `LOG_LEVEL`.
+    /// `HOST` `PORT` `DRAIN_TIMEOUT` `REQUEST_TIMEOUT` `BODY_LIMIT` `MAX_CONNECTIONS` `LOG_LEVEL`.
     pub fn read(settings: &mut Settings, default_port: u16) -> Self {
         let port = settings.parsed("PORT", default_port, "a port from 1 to 65535");
         if port == 0 {
@@ -186,12 +219,18 @@ impl Common {
                 format!("expected error, warn, info, debug or trace, got '{log_level}'"),
             );
         }
+        let max_connections = settings.parsed("MAX_CONNECTIONS", 4096, "a number of connections");
+        if !(1..=MOST_CONNECTIONS).contains(&max_connections) {
+            let fault = format!("expected a number from 1 to {MOST_CONNECTIONS}, got '{max_connections}'");
+            settings.fault("MAX_CONNECTIONS", fault);
+        }
         Common {
             host: settings.text("HOST").unwrap_or_else(|| "0.0.0.0".to_owned()),
             port,
             drain_timeout: settings.seconds("DRAIN_TIMEOUT", 30),
-            request_timeout: settings.seconds("REQUEST_TIMEOUT", 30),
-            body_limit_bytes: settings.parsed("BODY_LIMIT", 10 * 1024 * 1024, "a number of bytes"),
+            request_timeout: settings.request_timeout(),
+            body_limit_bytes: settings.body_limit_bytes(),
+            max_connections,
             log_level,
         }
     }
@@ -219,6 +258,31 @@ mod tests {
             settings.faults()[0],
             "PORT: expected a port from 1 to 65535, got 'x'"
         );
+    }
+
+    #[test]
+    fn what_two_read_is_told_once() {
+        let mut settings = settings(&[("BODY_LIMIT", "much"), ("REQUEST_TIMEOUT", "0")]);
+        Common::read(&mut settings, 8000);
+        settings.request_timeout();
+        settings.body_limit_bytes();
+        assert_eq!(settings.faults().len(), 2, "{:?}", settings.faults());
+    }
+
+    #[test]
+    fn a_secret_that_is_malformed_is_not_told() {
+        let mut settings = settings(&[("A_URL", "store://geheim"), ("B_URL", "geheim")]);
+        let mut read = |name| {
+            settings.required_from_secret(name, "store://host", |url| {
+                url.strip_prefix("store://").map(str::len)
+            })
+        };
+        assert_eq!(
+            (read("A_URL"), read("B_URL"), read("C_URL")),
+            (Some(6), None, None)
+        );
+        assert_eq!(settings.faults(), ["B_URL: expected store://host"]);
+        assert_eq!(settings.missing(), ["C_URL"]);
     }
 
     #[test]

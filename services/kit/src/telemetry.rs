@@ -1,9 +1,11 @@
 //! JSON logs on standard output, one line an event, and the ids that tie them together: `X-Request-ID` and
 //! W3C Trace Context (`traceparent`, level 1).
 
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
 use tracing_subscriber::filter::LevelFilter;
@@ -68,11 +70,13 @@ impl RequestIds {
         let request_id = text(&REQUEST_ID)
             .filter(sendable)
             .map_or_else(new_id, str::to_owned);
-        let trace_id = text(&TRACEPARENT).and_then(trace_id_of).unwrap_or_else(new_id);
+        let own = new_id();
+        let span_id = own[16..].to_owned();
+        let trace_id = text(&TRACEPARENT).and_then(trace_id_of).unwrap_or(own);
         RequestIds {
             request_id,
             trace_id,
-            span_id: new_id()[..16].to_owned(),
+            span_id,
         }
     }
 
@@ -83,8 +87,23 @@ impl RequestIds {
     }
 }
 
+thread_local! {
+    /// Keys from the system's randomness, one pair a thread, and how many ids were made of them.
+    static IDS: (RandomState, Cell<u64>) = (RandomState::new(), Cell::new(0));
+}
+
+/// 32 hex digits: a keyed hash (SipHash) of a number that never comes again. Nobody guesses the next one without the
+/// keys; asking the system for every id would cost each request two calls of it. For ids, not for secrets.
 fn new_id() -> String {
-    uuid::Uuid::new_v4().simple().to_string()
+    IDS.with(|(keys, made)| {
+        let number = made.get();
+        made.set(number.wrapping_add(1));
+        format!(
+            "{:016x}{:016x}",
+            keys.hash_one((number, 0)),
+            keys.hash_one((number, 1))
+        )
+    })
 }
 
 /// The trace id of `00-<32 hex>-<16 hex>-<2 hex>`, unless it is malformed or all zero (section 3.2.2.3).
@@ -116,7 +135,10 @@ pub(crate) fn start(level: &str) {
 }
 
 /// Gives every request its ids, a span with them, one log line, and echoes the request id.
-pub(crate) async fn trace(mut request: Request, next: Next) -> Response {
+pub(crate) async fn trace<F>(mut request: Request, serve: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let ids = RequestIds::from_headers(request.headers());
     let span = span_of(&ids);
     request.extensions_mut().insert(ids.clone());
@@ -124,7 +146,7 @@ pub(crate) async fn trace(mut request: Request, next: Next) -> Response {
     let echo = HeaderValue::from_str(&ids.request_id);
     let begun = std::time::Instant::now();
     let serving = async {
-        let response = next.run(request).await;
+        let response = serve(request).await;
         let status = response.status().as_u16();
         let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         if is_probe(&path) {
@@ -142,7 +164,7 @@ pub(crate) async fn trace(mut request: Request, next: Next) -> Response {
 }
 
 /// Probes come every second or so; they are logged at `debug` alone, and answered while draining.
-pub(crate) fn is_probe(path: &str) -> bool {
+pub fn is_probe(path: &str) -> bool {
     matches!(
         path,
         "/live" | "/health" | "/healthz" | "/ready" | "/readyz" | "/startup" | "/metrics"
@@ -173,6 +195,22 @@ mod tests {
             ids.headers()[1].1,
             format!("00-0af7651916cd43dd8448eb211c80319c-{}-01", ids.span_id)
         );
+    }
+
+    #[test]
+    fn ids_never_come_again_on_whatever_thread() {
+        let some = || (0..1000).map(|_| new_id()).collect::<Vec<_>>();
+        let other = std::thread::spawn(some);
+        let mut all = [some(), other.join().unwrap()].concat();
+        assert!(
+            all.iter()
+                .all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+        );
+        // The halves, too: the second one is a span's id.
+        let halves: std::collections::BTreeSet<_> = all.iter().map(|id| id[16..].to_owned()).collect();
+        all.sort();
+        all.dedup();
+        assert_eq!((all.len(), halves.len()), (2000, 2000));
     }
 
     #[test]

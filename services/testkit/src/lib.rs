@@ -11,6 +11,8 @@
 //! # }
 //! ```
 
+#![cfg(feature = "in-tests")]
+
 mod service;
 mod store;
 
@@ -21,6 +23,11 @@ use std::time::Duration;
 pub use service::{Answer, Exit, Service, Starting};
 pub use store::{Postgres, Redis};
 
+/// How long a test waits for what must come. It costs nothing where it does, and a machine may be busy: nothing is
+/// proven about time with it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a port is drawn: between the draw and the use somebody else may take it.
+const DRAWS: usize = 3;
 /// How often something awaited is looked at.
 const EVERY: Duration = Duration::from_millis(20);
 

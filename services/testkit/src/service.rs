@@ -1,23 +1,22 @@
 //! A service as a process: started with the settings of the test alone, asked over HTTP, told to end.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{ExitStatus, Stdio};
 
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::{free_port, wait_for};
+use crate::{DRAWS, PATIENCE, free_port, wait_for};
 
-/// How long a service may take to answer, to become ready, or to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How a service ends whose port cannot be had.
+const NO_PORT: i32 = 1;
 
 /// Settings of a process that has not begun.
 #[derive(Debug)]
 pub struct Starting {
     binary: PathBuf,
     settings: Vec<(String, String)>,
-    port: u16,
+    log: Option<PathBuf>,
 }
 
 impl Starting {
@@ -28,34 +27,63 @@ impl Starting {
         self
     }
 
-    /// Starts it and waits until it is live.
+    /// Its output goes to a file, for tests of what the log must not hold.
+    #[must_use]
+    pub fn log_to(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
+        self
+    }
+
+    /// Starts it on a free port of 127.0.0.1 and waits until it is live.
     ///
     /// # Panics
-    /// It cannot be started, or is not live within 20 s.
+    /// It cannot be started, ends, or is not live within [`PATIENCE`].
     pub async fn start(self) -> Service {
-        let child = self.command().kill_on_drop(true).spawn();
-        let service = Service {
+        let mut draw = 1;
+        loop {
+            match self.start_on(free_port()).await {
+                Ok(service) => return service,
+                Err(status) if draw < DRAWS && status.code() == Some(NO_PORT) => draw += 1,
+                Err(status) => panic!("{} ended before it was live: {status}", self.binary.display()),
+            }
+        }
+    }
+
+    /// The service, or how it ended before it was live.
+    async fn start_on(&self, port: u16) -> Result<Service, ExitStatus> {
+        let mut command = self.command(port);
+        if let Some(path) = &self.log {
+            let file = std::fs::File::create(path).expect("a file for the log");
+            let copy = file.try_clone().expect("a second handle of it");
+            command.stdout(file).stderr(copy);
+        }
+        let child = command.kill_on_drop(true).spawn();
+        let mut service = Service {
             child: child.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.binary.display())),
-            base: format!("http://127.0.0.1:{}", self.port),
+            base: format!("http://127.0.0.1:{port}"),
             http: reqwest::Client::builder().no_proxy().build().expect("a client"),
         };
+        let listening = wait_for("a listening service", PATIENCE, || {
+            std::future::ready(service.listening())
+        });
+        listening.await?;
         service.status("/live", 200).await;
-        service
+        Ok(service)
     }
 
     /// Runs it to its end, for settings that it must refuse.
     ///
     /// # Panics
-    /// It cannot be started, or does not end within 20 s.
+    /// It cannot be started, or does not end within [`PATIENCE`].
     pub async fn run(self, arguments: &[&str]) -> Exit {
-        let mut command = self.command();
+        let mut command = self.command(free_port());
         command
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let output = tokio::time::timeout(PATIENCE, command.output()).await;
-        let output = output.expect("it ends within 20 s").expect("it starts");
+        let output = output.expect("it ends in time").expect("it starts");
         Exit {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -63,12 +91,12 @@ impl Starting {
         }
     }
 
-    fn command(&self) -> Command {
+    fn command(&self, port: u16) -> Command {
         let mut command = Command::new(&self.binary);
         command
             .env_clear()
             .env("HOST", "127.0.0.1")
-            .env("PORT", self.port.to_string())
+            .env("PORT", port.to_string())
             .env("LOG_LEVEL", "warn")
             .envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
@@ -100,14 +128,39 @@ pub struct Answer {
 }
 
 impl Service {
-    /// A service from its binary: `env!("CARGO_BIN_EXE_<package>")`. It listens on a free port of 127.0.0.1.
+    /// A service from its binary: `env!("CARGO_BIN_EXE_<package>")`.
     #[expect(clippy::new_ret_no_self, reason = "what it makes has not begun yet")]
     pub fn new(binary: impl AsRef<Path>) -> Starting {
         Starting {
             binary: binary.as_ref().to_owned(),
             settings: Vec::new(),
-            port: free_port(),
+            log: None,
         }
+    }
+
+    /// Another service of this workspace: the binary of that name where the tests' own binaries are.
+    ///
+    /// # Panics
+    /// It was not built.
+    pub fn sibling(name: &str) -> Starting {
+        let test = std::env::current_exe().expect("the path of this test");
+        // A test is in <target>/<profile>/deps, the binaries one above.
+        let binary = test.ancestors().nth(2).expect("a target folder").join(name);
+        assert!(
+            binary.is_file(),
+            "{} is not there: run cargo build -p {name} first, or test the whole workspace",
+            binary.display()
+        );
+        Service::new(binary)
+    }
+
+    /// Whether the process has its port by now, or how it has ended: whoever answers there may be another one, to
+    /// whom the port went.
+    fn listening(&mut self) -> Option<Result<(), ExitStatus>> {
+        if let Some(status) = self.child.try_wait().expect("its status") {
+            return Some(Err(status));
+        }
+        listens(self.child.id()?).then_some(Ok(()))
     }
 
     /// `http://host:port`.
@@ -150,17 +203,45 @@ impl Service {
         self.status("/ready", 200).await
     }
 
+    /// Ends it at once (SIGKILL): nothing of it runs any more when this returns.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
     /// Tells it to end (SIGTERM) and waits: its exit code, absent where a signal ended it.
     pub async fn end(mut self) -> Option<i32> {
         let id = self.child.id().expect("it still runs").to_string();
         let told = Command::new("kill").args(["-TERM", &id]).status().await;
         assert!(told.expect("kill runs").success(), "cannot signal process {id}");
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        ended
-            .expect("it ends within 20 s")
-            .expect("its exit status")
-            .code()
+        ended.expect("it ends in time").expect("its exit status").code()
     }
+}
+
+/// Whether one of the process's sockets waits for connections (proc(5): `fd`, and `net/tcp` with the state in the
+/// fourth field, 0A for listening, and the inode in the tenth).
+fn listens(process: u32) -> bool {
+    let folder = PathBuf::from(format!("/proc/{process}"));
+    let sockets: Vec<String> = std::fs::read_dir(folder.join("fd"))
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| {
+            let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+            Some(inode.to_owned())
+        })
+        .collect();
+    let waits = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.get(3) == Some(&"0A")
+            && fields
+                .get(9)
+                .is_some_and(|inode| sockets.iter().any(|socket| socket == inode))
+    };
+    ["net/tcp", "net/tcp6"].iter().any(|table| {
+        let table = std::fs::read_to_string(folder.join(table));
+        table.is_ok_and(|table| table.lines().any(waits))
+    })
 }
 
 async fn read(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {

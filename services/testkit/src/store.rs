@@ -9,7 +9,7 @@ use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::{free_port, wait_for};
+use crate::{DRAWS, free_port, wait_for};
 
 const NO_ENGINE: &str = "needs a container engine: run cargo xtask test --setup";
 /// How long a store may take to start.
@@ -30,15 +30,14 @@ impl Postgres {
     /// # Panics
     /// No image is named, no engine answers, or the store is not up within 60 s.
     pub async fn start() -> Self {
-        let port = free_port();
-        let request = request("HORME_POSTGRES_IMAGE", port, 5432)
-            .with_env_var("POSTGRES_USER", "horme")
-            .with_env_var("POSTGRES_PASSWORD", "horme")
-            .with_env_var("POSTGRES_DB", "horme");
-        let postgres = Postgres {
-            container: run(request).await,
-            port,
-        };
+        let run = run(|port| {
+            request("HORME_POSTGRES_IMAGE", port, 5432)
+                .with_env_var("POSTGRES_USER", "horme")
+                .with_env_var("POSTGRES_PASSWORD", "horme")
+                .with_env_var("POSTGRES_DB", "horme")
+        });
+        let (container, port) = run.await;
+        let postgres = Postgres { container, port };
         postgres.answers().await;
         postgres
     }
@@ -84,11 +83,8 @@ impl Redis {
     /// # Panics
     /// No image is named, no engine answers, or the store is not up within 60 s.
     pub async fn start() -> Self {
-        let port = free_port();
-        let redis = Redis {
-            container: run(request("HORME_REDIS_IMAGE", port, 6379)).await,
-            port,
-        };
+        let (container, port) = run(|port| request("HORME_REDIS_IMAGE", port, 6379)).await;
+        let redis = Redis { container, port };
         redis.answers().await;
         redis
     }
@@ -147,11 +143,24 @@ fn request(setting: &str, host_port: u16, port: u16) -> ContainerRequest<Generic
         .with_startup_timeout(PATIENCE)
 }
 
-async fn run(request: ContainerRequest<GenericImage>) -> ContainerAsync<GenericImage> {
-    match request.start().await {
-        Ok(container) => container,
-        Err(error) => panic!("{NO_ENGINE} ({error})"),
+/// Starts what is asked for a free port, and tells which it was.
+async fn run(request: impl Fn(u16) -> ContainerRequest<GenericImage>) -> (ContainerAsync<GenericImage>, u16) {
+    let mut draw = 1;
+    loop {
+        let port = free_port();
+        match request(port).start().await {
+            Ok(container) => return (container, port),
+            Err(error) if draw < DRAWS && is_taken(&format!("{error:?}")) => draw += 1,
+            Err(error) => panic!("{NO_ENGINE} ({error})"),
+        }
     }
+}
+
+/// Whether an engine says that the port went to somebody else in between.
+fn is_taken(error: &str) -> bool {
+    ["already allocated", "address already in use"]
+        .iter()
+        .any(|words| error.contains(words))
 }
 
 async fn stop(container: &ContainerAsync<GenericImage>) {
@@ -177,12 +186,21 @@ fn name_and_tag(image: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::name_and_tag;
+    use super::{is_taken, name_and_tag};
 
     #[test]
     fn an_image_is_a_name_and_a_tag() {
         assert_eq!(name_and_tag("a/b:1"), ("a/b", "1"));
         assert_eq!(name_and_tag("host:5000/b"), ("host:5000/b", "latest"));
         assert_eq!(name_and_tag("a@sha256:ff"), ("a@sha256", "ff"));
+    }
+
+    #[test]
+    fn a_taken_port_is_told_from_other_faults() {
+        assert!(is_taken(
+            "Bind for 127.0.0.1:4711 failed: port is already allocated"
+        ));
+        assert!(is_taken("listen tcp4 0.0.0.0:4711: bind: address already in use"));
+        assert!(!is_taken("No such image: a:1"));
     }
 }

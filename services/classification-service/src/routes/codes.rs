@@ -1,12 +1,7 @@
 //! `GET /codes/unspsc/{code}`: a code with its parents and children.
 
-use axum::{
-    Json, Router,
-    extract::{Path, State},
-    http::StatusCode,
-    routing::get,
-};
-use kit::{Problem, Result};
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use kit::{Path, Problem, Result};
 use serde_json::{Value, json};
 
 use crate::{
