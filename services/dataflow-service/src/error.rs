@@ -1,15 +1,25 @@
 //! One error for the whole service, and its one response: public words out, details to the log. Values that a
 //! driver's message may hold never go out.
 
+mod database;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kit::Problem;
 use serde_json::{Value, json};
 
+use crate::domain::bulk::Refusal;
 use crate::domain::fault::{
-    Fault, MIGRATION_LOCKED, MODEL_EXISTS, MODEL_UNKNOWN, NO_DATABASE, NODE_UNKNOWN, NOT_IMPLEMENTED,
-    PARAMETER, ROW_EXISTS, ROW_NOT_FOUND, TOO_SLOW,
+    Fault, JOB_STATE, JOB_UNKNOWN, MIGRATION_UNKNOWN, MODEL_EXISTS, MODEL_UNKNOWN, NO_DATABASE, NODE_UNKNOWN,
+    PARAMETER, POOL_EXHAUSTED, REFERENCE, ROW_EXISTS, ROW_NOT_FOUND, TENANT_REQUIRED, UNGUARDED,
 };
+use crate::domain::items::ItemFault;
+
+pub(crate) use database::fault_of;
+use database::{Said, database};
+
+/// Faults of items named in one answer.
+const MOST_ITEM_FAULTS: usize = 100;
 
 /// A handler's result.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -21,10 +31,20 @@ pub(crate) enum Error {
     Refused(Vec<Fault>),
     /// What it names does not exist, or is taken.
     Named(StatusCode, Fault),
+    /// Items of a bulk call cannot be written, and so nothing was.
+    Items(Vec<ItemFault>),
+    /// No connection was free for as long as a request may wait.
+    PoolExhausted,
+    /// As `Named` with 409, and what it is about: a migration's steps.
+    Unmigrated(Fault, Value),
     /// The database could not do it.
     Database(sqlx::Error),
     /// `DATABASE_URL` is absent.
     NoDatabase,
+    /// The database has not been prepared yet.
+    NotPrepared,
+    /// Nothing in the database would keep one tenant's rows from another.
+    Unguarded,
     /// What the service itself stored is not what it reads.
     Broken(String),
 }
@@ -44,13 +64,68 @@ impl Error {
         Error::Named(StatusCode::NOT_FOUND, fault)
     }
 
-    pub(crate) fn not_implemented(name: &str) -> Self {
-        let fault = Fault::new(NOT_IMPLEMENTED, format!("{name} does not exist in this version"));
-        Error::Named(StatusCode::NOT_IMPLEMENTED, fault)
+    pub(crate) fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Error::Named(StatusCode::CONFLICT, Fault::new(code, message))
     }
 
-    pub(crate) fn row_not_found(model: &str, id: &str) -> Self {
-        let fault = Fault::about(ROW_NOT_FOUND, "id", format!("{model} has no row with id {id}"));
+    pub(crate) fn migration_unknown(version: i64) -> Self {
+        let fault = Fault::new(
+            MIGRATION_UNKNOWN,
+            format!("no migration has the version {version}"),
+        );
+        Error::Named(StatusCode::NOT_FOUND, fault)
+    }
+
+    pub(crate) fn tenant_required(model: &str) -> Self {
+        let message = format!("{model} belongs to tenants, and the request to none");
+        Error::Named(StatusCode::FORBIDDEN, Fault::new(TENANT_REQUIRED, message))
+    }
+
+    /// An upsert's row exists, and is not what `where` says besides.
+    pub(crate) fn row_taken(model: &str, field: &str) -> Self {
+        let message =
+            format!("{model} has a row with that {field}, and the rest of where does not hold of it");
+        Error::Named(StatusCode::CONFLICT, Fault::about(ROW_EXISTS, field, message))
+    }
+
+    pub(crate) fn job_unknown() -> Self {
+        Error::Named(
+            StatusCode::NOT_FOUND,
+            Fault::about(JOB_UNKNOWN, "id", "no job has that id"),
+        )
+    }
+
+    pub(crate) fn job_state(message: impl Into<String>) -> Self {
+        Error::Named(StatusCode::CONFLICT, Fault::new(JOB_STATE, message))
+    }
+
+    /// What it comes to, for metrics: one of a handful of words.
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Error::Refused(_) | Error::Items(_) | Error::Named(..) | Error::Unmigrated(..) => "refused",
+            Error::Database(error) if fault_of(error).is_some() => "refused",
+            Error::Database(_) | Error::NoDatabase | Error::NotPrepared | Error::Unguarded => "unavailable",
+            Error::PoolExhausted => "exhausted",
+            Error::Broken(_) => "failed",
+        }
+    }
+
+    /// The code for programs, where there is one.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Error::Refused(faults) => faults.first().map_or(PARAMETER, |fault| fault.code),
+            Error::Items(faults) => faults.first().map_or(PARAMETER, |item| item.fault.code),
+            Error::Named(_, fault) | Error::Unmigrated(fault, _) => fault.code,
+            Error::Database(error) => fault_of(error).map_or(NO_DATABASE, |fault| fault.code),
+            Error::PoolExhausted => POOL_EXHAUSTED,
+            Error::NoDatabase | Error::NotPrepared => NO_DATABASE,
+            Error::Unguarded => UNGUARDED,
+            Error::Broken(_) => "INTERNAL_ERROR",
+        }
+    }
+
+    pub(crate) fn row_not_found(model: &str) -> Self {
+        let fault = Fault::about(ROW_NOT_FOUND, "id", format!("no row of {model} has that id"));
         Error::Named(StatusCode::NOT_FOUND, fault)
     }
 }
@@ -67,6 +142,15 @@ impl From<Vec<Fault>> for Error {
     }
 }
 
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Call(faults) => Error::Refused(faults),
+            Refusal::Items(faults) => Error::Items(faults),
+        }
+    }
+}
+
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
         Error::Broken(error.to_string())
@@ -77,9 +161,13 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Error::Refused(faults) => write!(f, "{} faults", faults.len()),
-            Error::Named(_, fault) => f.write_str(&fault.message),
-            Error::Database(error) => error.fmt(f),
+            Error::Named(_, fault) | Error::Unmigrated(fault, _) => f.write_str(&fault.message),
+            Error::Items(faults) => write!(f, "{} items were refused", faults.len()),
+            Error::PoolExhausted => f.write_str("every connection is in use"),
+            Error::Database(error) => Said(error).fmt(f),
             Error::NoDatabase => f.write_str("DATABASE_URL is not set"),
+            Error::NotPrepared => f.write_str("the database is not prepared yet"),
+            Error::Unguarded => f.write_str("the role dataflow_rows is missing"),
             Error::Broken(what) => f.write_str(what),
         }
     }
@@ -92,11 +180,28 @@ impl IntoResponse for Error {
             Error::Named(status, fault) => {
                 with_field(Problem::new(status, fault.code, fault.message), fault.field)
             }
+            Error::Items(faults) => items(&faults),
+            Error::PoolExhausted => Problem::unavailable(
+                POOL_EXHAUSTED,
+                "every connection to the database is in use",
+                "DB_ACQUIRE_TIMEOUT has passed; DB_POOL_SIZE is the limit",
+            ),
+            Error::Unmigrated(fault, steps) => {
+                Problem::new(StatusCode::CONFLICT, fault.code, fault.message).field("steps", steps)
+            }
             Error::Database(error) => database(&error),
             Error::NoDatabase => Problem::unavailable(
                 NO_DATABASE,
                 "the database cannot be reached",
                 "DATABASE_URL is not set",
+            ),
+            Error::NotPrepared => {
+                Problem::unavailable(NO_DATABASE, "the database is not prepared yet", "not prepared")
+            }
+            Error::Unguarded => Problem::unavailable(
+                UNGUARDED,
+                "multi-tenant models are not served: the database does not keep tenants apart",
+                "the role dataflow_rows is missing",
             ),
             Error::Broken(what) => Problem::internal(what),
         }
@@ -128,65 +233,32 @@ fn refused(faults: &[Fault]) -> Problem {
     .field("faults", all)
 }
 
-/// By SQLSTATE (PostgreSQL documentation, appendix A).
-fn database(error: &sqlx::Error) -> Problem {
-    let Some(told) = error.as_database_error() else {
-        return match error {
-            sqlx::Error::RowNotFound | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
-                Problem::internal(error)
-            }
-            _ => Problem::unavailable(NO_DATABASE, "the database cannot be reached", error),
-        };
+/// 409 or 422 of the first item's fault, and all of them under `items`.
+fn items(faults: &[ItemFault]) -> Problem {
+    let Some(ItemFault { index, fault }) = faults.first() else {
+        return Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            PARAMETER,
+            "an item is not accepted",
+        );
     };
-    let state = told.code().unwrap_or_default();
-    match &*state {
-        "23505" => {
-            let message = "another row has the same value in a unique field";
-            let field = told.constraint().and_then(unique_field);
-            with_field(Problem::new(StatusCode::CONFLICT, ROW_EXISTS, message), field)
-        }
-        "42P07" => Problem::new(StatusCode::CONFLICT, MODEL_EXISTS, "its table is taken"),
-        // No schema or no table yet: the database has come, but is not prepared.
-        "3F000" | "42P01" => Problem::unavailable(NO_DATABASE, "the database is not prepared yet", error),
-        "55P03" => Problem::unavailable(MIGRATION_LOCKED, "another change of tables is under way", error),
-        "57014" => Problem::unavailable(TOO_SLOW, "the database took too long", error),
-        "23502" | "23514" => unacceptable(error),
-        _ if state.starts_with("22") => unacceptable(error),
-        _ if ["08", "53", "57"].iter().any(|class| state.starts_with(class)) => {
-            Problem::unavailable(NO_DATABASE, "the database cannot be reached", error)
-        }
-        _ => Problem::internal(error),
-    }
+    let message = format!("nothing was written: item {index}: {}", fault.message);
+    let all: Vec<Value> = faults
+        .iter()
+        .take(MOST_ITEM_FAULTS)
+        .map(ItemFault::to_json)
+        .collect();
+    with_field(
+        Problem::new(status_of(fault), fault.code, message),
+        fault.field.clone(),
+    )
+    .field("items", all)
+    .field("failed", faults.len())
 }
 
-fn unacceptable(error: &sqlx::Error) -> Problem {
-    tracing::debug!(%error, "refused by the database");
-    let message = "the database does not accept a value";
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, PARAMETER, message)
-}
-
-/// Unique constraints are named `<field>__of__<table>`, primary keys by PostgreSQL.
-fn unique_field(constraint: &str) -> Option<String> {
-    if constraint.ends_with("_pkey") {
-        return Some("id".to_owned());
-    }
-    constraint.split_once("__of__").map(|(field, _)| field.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_constraint_names_its_field() {
-        assert_eq!(unique_field("sku__of__products").as_deref(), Some("sku"));
-        assert_eq!(unique_field("products_pkey").as_deref(), Some("id"));
-        assert_eq!(unique_field("other"), None);
-    }
-
-    #[test]
-    fn a_lost_database_is_503_and_tells_nothing() {
-        let problem = database(&sqlx::Error::PoolTimedOut);
-        assert_eq!((problem.status().as_u16(), problem.code()), (503, "DF-201"));
+fn status_of(fault: &Fault) -> StatusCode {
+    match fault.code {
+        ROW_EXISTS | REFERENCE => StatusCode::CONFLICT,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

@@ -4,28 +4,12 @@
 mod config;
 mod domain;
 mod error;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
+mod metrics;
 mod routes;
+mod start;
 mod store;
 
-pub use config::Config;
-
-use axum::Router;
-use kit::{Health, OnLoss};
-
-use crate::store::Store;
-
-/// The service's routes, with its database watched in the background.
-pub async fn assemble(config: Config, health: Health) -> Router {
-    let store = Store::new(&config);
-    match config.database {
-        None => health.unconfigured("postgres", OnLoss::NotReady),
-        Some(_) => {
-            let watched = store.clone();
-            health.watch("postgres", OnLoss::NotReady, move || {
-                let store = watched.clone();
-                async move { store.check().await }
-            });
-        }
-    }
-    routes::router(store)
-}
+pub use config::{AutoMigrate, Config};
+pub use start::{assemble, assemble_with};

@@ -29,7 +29,12 @@ pub(crate) fn for_create(model: &Model, sent: &Map<String, Value>) -> Result<Vec
                 }),
                 Err(why) => faults.push(Fault::about(PARAMETER, name, format!("{name} {why}"))),
             },
-            None if field.required || (name == "id" && !model.makes_ids()) => {
+            None if name == "id" && field.kind == Kind::Uuid => values.push(Assignment {
+                column: name.clone(),
+                kind: field.kind,
+                value: Some(uuid::Uuid::new_v4().to_string()),
+            }),
+            None if (field.required && name != "id") || (name == "id" && !model.makes_ids()) => {
                 faults.push(Fault::about(PARAMETER, name, format!("{name} is required")));
             }
             None => {}

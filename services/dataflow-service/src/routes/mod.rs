@@ -1,10 +1,16 @@
 //! HTTP in, HTTP out: one file a resource.
 
+mod bulk;
 mod data;
+mod jobs;
+mod migrations;
 mod models;
 mod nodes;
+mod query;
 
 use axum::Router;
+
+pub(crate) use models::defined;
 
 use crate::store::Store;
 
@@ -12,7 +18,10 @@ use crate::store::Store;
 pub(crate) fn router(store: Store) -> Router {
     Router::new()
         .merge(models::router())
+        .merge(migrations::router())
         .merge(nodes::router())
         .merge(data::router())
+        .merge(bulk::router())
+        .merge(jobs::router())
         .with_state(store)
 }

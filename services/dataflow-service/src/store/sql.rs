@@ -1,17 +1,26 @@
 //! Statements: names are quoted, values are bound, nothing else of a caller's gets in.
 
+use std::borrow::Cow;
+
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres};
 
 use crate::domain::field::Kind;
 use crate::domain::filter::{Condition, Test};
+use crate::domain::model::Model;
 
 /// A statement in the making.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Sql {
     text: String,
-    binds: Vec<Option<String>>,
+    binds: Vec<Bind>,
+}
+
+#[derive(Debug, Clone)]
+enum Bind {
+    One(Option<String>),
+    Many(Vec<String>),
 }
 
 impl Sql {
@@ -25,10 +34,21 @@ impl Sql {
         self
     }
 
+    /// The statement so far, with words around it.
+    pub(super) fn within(mut self, before: &str, after: &str) -> Self {
+        self.text.insert_str(0, before);
+        self.push(after)
+    }
+
     /// A column or constraint.
     pub(super) fn name(self, name: &str) -> Self {
         let quoted = quote(name);
         self.push(&quoted)
+    }
+
+    /// A column of the rows `t`.
+    pub(super) fn column(self, name: &str) -> Self {
+        self.push("t.").name(name)
     }
 
     /// A model's table.
@@ -38,19 +58,14 @@ impl Sql {
 
     /// A bound value.
     pub(super) fn value(mut self, kind: Kind, value: Option<String>) -> Self {
-        self.binds.push(value);
-        let place = self.binds.len();
-        let text = match kind {
-            // Text without a zone is UTC, the session's zone; with one, it is converted and not cut off.
-            Kind::Datetime => format!("(${place}::timestamptz AT TIME ZONE 'UTC')"),
-            kind => format!("${place}::{}", column_type(kind)),
-        };
-        self.push(&text)
+        self.binds.push(Bind::One(value));
+        let place = format!("${}", self.binds.len());
+        self.push(&cast(kind, &place))
     }
 
     /// A bound number of rows.
     pub(super) fn count(mut self, count: i64) -> Self {
-        self.binds.push(Some(count.to_string()));
+        self.binds.push(Bind::One(Some(count.to_string())));
         let place = self.binds.len();
         self.push(&format!("${place}::bigint"))
     }
@@ -71,33 +86,46 @@ impl Sql {
         self
     }
 
-    /// ` WHERE ...`, or nothing.
-    pub(super) fn filter(self, conditions: Vec<Condition>) -> Self {
-        if conditions.is_empty() {
-            return self;
-        }
-        self.push(" WHERE ").joined(conditions, " AND ", Sql::condition)
+    /// Bound values, as one array: their number is not limited by that of parameters.
+    fn values(mut self, kind: Kind, values: Vec<String>) -> Self {
+        self.binds.push(Bind::Many(values));
+        let place = self.binds.len();
+        self.push("(ARRAY(SELECT ")
+            .push(&cast(kind, "v"))
+            .push(&format!(" FROM unnest(${place}::text[]) AS v))"))
     }
 
-    fn condition(self, condition: Condition) -> Self {
-        let Condition { column, kind, test } = condition;
-        let list = |sql: Self, word, values: Vec<String>| {
-            sql.name(&column)
-                .push(word)
-                .joined(values, ", ", |sql, value| sql.value(kind, Some(value)))
-                .push(")")
+    /// ` WHERE` the rows that the caller may mean: those of the tenant, and those that were not deleted.
+    pub(super) fn scoped(self, model: &Model, tenant: Option<&str>, deleted_too: bool) -> Self {
+        let sql = match tenant {
+            Some(tenant) => self
+                .push(" WHERE \"tenant_id\" = ")
+                .value(Kind::Str, Some(tenant.to_owned())),
+            None => self.push(" WHERE TRUE"),
         };
+        if model.config.soft_delete && !deleted_too {
+            return sql.push(" AND \"deleted_at\" IS NULL");
+        }
+        sql
+    }
+
+    /// ` AND ...` for each.
+    pub(super) fn conditions(self, conditions: Vec<Condition>) -> Self {
+        conditions
+            .into_iter()
+            .fold(self, |sql, condition| sql.push(" AND ").condition(condition))
+    }
+
+    /// A condition on the rows `t`.
+    pub(super) fn condition(self, condition: Condition) -> Self {
+        let Condition { column, kind, test } = condition;
+        let sql = self.column(&column);
         match test {
-            Test::Compare(operator, value) => self
-                .name(&column)
-                .push(&format!(" {operator} "))
-                .value(kind, Some(value)),
-            Test::OneOf(values) if values.is_empty() => self.push("FALSE"),
-            Test::NoneOf(values) if values.is_empty() => self.push("TRUE"),
-            Test::OneOf(values) => list(self, " IN (", values),
-            Test::NoneOf(values) => list(self, " NOT IN (", values),
-            Test::IsNull => self.name(&column).push(" IS NULL"),
-            Test::IsNotNull => self.name(&column).push(" IS NOT NULL"),
+            Test::Compare(operator, value) => sql.push(" ").push(operator).push(" ").value(kind, Some(value)),
+            Test::OneOf(values) => sql.push(" = ANY ").values(kind, values),
+            Test::NoneOf(values) => sql.push(" <> ALL ").values(kind, values),
+            Test::IsNull => sql.push(" IS NULL"),
+            Test::IsNotNull => sql.push(" IS NOT NULL"),
         }
     }
 
@@ -106,27 +134,54 @@ impl Sql {
         self.text
     }
 
+    /// Whether its places are those of its values: each once, and none more.
+    #[cfg(any(fuzzing, test))]
+    pub(super) fn is_bound(&self) -> bool {
+        let place = |n: usize| format!("${n}:");
+        self.text.matches('$').count() == self.binds.len()
+            && (1..=self.binds.len())
+                .all(|n| self.text.contains(&place(n)) || self.text.contains(&format!("${n},")))
+    }
+
     /// To be run.
     pub(super) fn query(self) -> Query<'static, Postgres, PgArguments> {
         let query = sqlx::query(AssertSqlSafe(self.text));
-        self.binds.into_iter().fold(query, Query::bind)
+        self.binds.into_iter().fold(query, |query, bind| match bind {
+            Bind::One(value) => query.bind(value),
+            Bind::Many(values) => query.bind(values),
+        })
+    }
+}
+
+/// Text as a value of a field's type.
+pub(super) fn cast(kind: Kind, text: &str) -> String {
+    match kind {
+        // Text without a zone is UTC, the session's zone; with one, it is converted and not cut off.
+        Kind::Datetime => format!("({text}::timestamptz AT TIME ZONE 'UTC')"),
+        Kind::Bytes => format!("decode({text}, 'base64')"),
+        kind => format!("{text}::{}", column_type(kind)),
     }
 }
 
 /// PostgreSQL's type for a field.
-pub(super) fn column_type(kind: Kind) -> &'static str {
-    match kind {
+pub(super) fn column_type(kind: Kind) -> Cow<'static, str> {
+    Cow::Borrowed(match kind {
         Kind::Int => "integer",
         Kind::Str => "text",
         Kind::Float => "double precision",
         Kind::Bool => "boolean",
         Kind::Datetime => "timestamp",
-        Kind::Dict | Kind::List => "jsonb",
-    }
+        Kind::Timestamp => "timestamptz",
+        Kind::Dict | Kind::Json | Kind::List => "jsonb",
+        Kind::Bytes => "bytea",
+        Kind::Uuid => "uuid",
+        Kind::Decimal => "numeric",
+        Kind::Vector(length) => return Cow::Owned(format!("vector({length})")),
+    })
 }
 
 /// Names were checked against the model before; doubling quotes makes that no matter of life and death.
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -148,21 +203,11 @@ mod tests {
                 test: Test::OneOf(vec!["1".to_owned(), "2".to_owned()]),
             },
         ];
-        let sql = Sql::new("SELECT 1 FROM ").table("products").filter(conditions);
+        let sql = Sql::default().joined(conditions, " AND ", Sql::condition);
         assert_eq!(
             sql.text,
-            "SELECT 1 FROM models.\"products\" WHERE \"a\"\"b\" = $1::text AND \"n\" IN ($2::integer, $3::integer)"
+            "t.\"a\"\"b\" = $1::text AND t.\"n\" = ANY (ARRAY(SELECT v::integer FROM unnest($2::text[]) AS v))"
         );
-        assert_eq!(sql.binds.len(), 3);
-    }
-
-    #[test]
-    fn an_empty_list_matches_nothing() {
-        let nothing = Condition {
-            column: "n".to_owned(),
-            kind: Kind::Int,
-            test: Test::OneOf(vec![]),
-        };
-        assert_eq!(Sql::default().filter(vec![nothing]).text, " WHERE FALSE");
+        assert_eq!(sql.binds.len(), 2);
     }
 }

@@ -3,15 +3,15 @@
 use serde_json::json;
 use testkit::Postgres;
 
-use crate::{binary, ready, refusal};
+use crate::{bare, binary, ready, refusal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_settings_it_lives_and_names_what_is_missing() {
-    let service = binary().start().await;
+    let service = bare().start().await;
     assert_eq!(service.get("/health").await.body["status"], "healthy");
     let ready = service.get("/ready").await;
     assert_eq!(ready.status, 503);
-    assert_eq!(ready.body["missing"], json!(["DATABASE_URL"]));
+    assert_eq!(ready.body["missing"], json!(["DATABASE_URL", "REDIS_URL"]));
     assert_eq!(ready.body["checks"]["postgres"]["state"], "unconfigured");
     assert_eq!(refusal(&service.get("/models").await), (503, "DF-201"));
     assert_eq!(service.end().await, Some(0));

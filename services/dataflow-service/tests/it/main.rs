@@ -1,10 +1,29 @@
 //! The service as a process, against a real PostgreSQL.
 
-mod lifecycle;
-mod models;
-mod rows;
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test says by panicking what is wrong; helpers are part of tests"
+)]
 
-use testkit::{Answer, Postgres, Service};
+mod bulk;
+mod cache;
+mod cancelled;
+mod derive;
+mod events;
+mod failures;
+mod filters;
+mod jobs;
+mod lifecycle;
+mod migrations;
+mod models;
+mod nodes;
+mod referring;
+mod rows;
+mod tenancy;
+mod vector;
+
+use sqlx::{Connection, Executor, PgConnection, Row};
+use testkit::{Answer, Postgres, Service, wait_for};
 
 /// The service with its database, ready.
 async fn ready(postgres: &Postgres) -> Service {
@@ -13,7 +32,13 @@ async fn ready(postgres: &Postgres) -> Service {
     service
 }
 
+/// With an address of Redis where none is: its loss only slows.
 fn binary() -> testkit::Starting {
+    bare().set("REDIS_URL", "redis://127.0.0.1:9")
+}
+
+/// Without any setting.
+fn bare() -> testkit::Starting {
     Service::new(env!("CARGO_BIN_EXE_dataflow-service"))
 }
 
@@ -21,3 +46,26 @@ fn binary() -> testkit::Starting {
 fn refusal(answer: &Answer) -> (u16, &str) {
     (answer.status, answer.body["code"].as_str().unwrap_or_default())
 }
+
+/// The first column of the database's own answer.
+async fn number(postgres: &Postgres, sql: &'static str) -> i64 {
+    let mut direct = PgConnection::connect(&postgres.url())
+        .await
+        .expect("the database is asked directly");
+    let row = direct
+        .fetch_one(sql)
+        .await
+        .expect("the database is asked directly");
+    row.get(0)
+}
+
+/// Waits until a number of the database's is at least so large.
+async fn at_least(postgres: &Postgres, least: i64, sql: &'static str) {
+    wait_for(sql, testkit::PATIENCE, async || {
+        (number(postgres, sql).await >= least).then_some(())
+    })
+    .await;
+}
+
+/// Sessions that wait for a lock of another one.
+const WAITING: &str = "SELECT count(*) FROM pg_locks WHERE NOT granted";

@@ -17,7 +17,7 @@ async fn a_model_is_registered_once_and_outlives_the_process() {
     assert_eq!(first.body["nodes"][0], "ProductCreateNode");
     assert_eq!(service.post("/models", &model).await.status, 200);
     let other = json!({ "name": "Product", "fields": { "sku": "int" } });
-    assert_eq!(refusal(&service.post("/models", &other).await), (409, "DF-602"));
+    assert_eq!(refusal(&service.post("/models", &other).await), (409, "DF-302"));
     let same_table = json!({ "name": "product", "fields": { "sku": "int" } });
     assert_eq!(
         refusal(&service.post("/models", &same_table).await),
@@ -46,6 +46,28 @@ async fn replicas_register_together_and_malformed_definitions_are_refused() {
     assert_eq!(statuses, [200, 201]);
     assert_eq!(one.post("/data/Order", &json!({ "total": 1 })).await.status, 201);
     assert_eq!(two.get("/data/Order/1").await.body["total"], 1.0);
+
+    // What is not known is refused, and not passed over.
+    for path in [
+        "/data/Order?total=5",
+        "/data/Order?limit=secret",
+        "/jobs?state=dead",
+        "/migrations?modle=Order",
+        "/models/Order?confirmed=true",
+    ] {
+        let method = if path.starts_with("/models") {
+            "DELETE"
+        } else {
+            "GET"
+        };
+        let refused = one.request(method, path).send().await.expect("an answer");
+        assert_eq!(refused.status().as_u16(), 422, "{path}");
+        let body: serde_json::Value = refused.json().await.expect("a problem");
+        assert_eq!(body["code"], "DF-101", "{path}");
+        assert!(!body.to_string().contains("secret"), "{body}");
+    }
+    let nowhere = one.post("/migrations/rollback/latest", &json!({})).await;
+    assert_eq!(refusal(&nowhere), (400, "INVALID_PATH"));
 
     let wrong = json!({ "name": "x; drop", "fields": { "A": "str", "b": "text" } });
     let refused = one.post("/models", &wrong).await;
