@@ -16,6 +16,13 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// `CLASSIFICATION_URL`.
     pub classification: Option<String>,
+    /// `WORKFLOW_URL`.
+    pub workflow: Option<String>,
+    /// `REDIS_URL`: where sessions are; without it only the tools about them refuse.
+    pub redis: Option<redis::Client>,
+    /// `WORKFLOW_TIMEOUT`: how long a workflow's run may take. Longer than the engine's `MAX_RUNTIME`, so that its
+    /// own words arrive, and shorter than the gateway's `UPSTREAM_TIMEOUT`, so that ours do.
+    pub workflow_timeout: Duration,
     /// `TOOL_TIMEOUT`: how long a tool may wait for a service.
     pub tool_timeout: Duration,
 }
@@ -48,9 +55,20 @@ impl Config {
             allowed_hosts,
             allowed_origins,
             classification: settings.required_url("CLASSIFICATION_URL"),
+            workflow: settings.required_url("WORKFLOW_URL"),
+            redis: redis(settings),
+            workflow_timeout: settings.seconds("WORKFLOW_TIMEOUT", 22),
             tool_timeout: settings.seconds("TOOL_TIMEOUT", 10),
         }
     }
+}
+
+fn redis(settings: &mut Settings) -> Option<redis::Client> {
+    settings.required_from_secret(
+        "REDIS_URL",
+        "redis://[user:password@]host:port[/database]",
+        |url| redis::Client::open(url).ok(),
+    )
 }
 
 fn list(settings: &mut Settings, name: &str) -> Option<Vec<String>> {
@@ -84,7 +102,10 @@ mod tests {
         let (config, settings) = read(&[]);
         assert!(config.allowed_hosts.iter().any(|host| host == "own.mcp-server"));
         assert!(config.allowed_origins.is_empty());
-        assert_eq!(settings.missing(), ["CLASSIFICATION_URL"]);
+        assert_eq!(
+            settings.missing(),
+            ["CLASSIFICATION_URL", "WORKFLOW_URL", "REDIS_URL"]
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use kit::{Health, RequestIds};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -16,22 +18,23 @@ use rmcp::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, tools::Tools};
+use crate::{calls::Calls, config::Config, tools::Tools};
 
 type Transport = StreamableHttpService<Server, LocalSessionManager>;
 
-/// The service that answers at `/mcp`. Its sessions and streams end when draining begins.
-pub(crate) fn transport(config: &Config, health: &Health) -> Transport {
-    let tools = Tools::new(config);
+/// The service that answers at `/mcp`. While draining, its sessions and streams end when no call is in flight.
+pub(crate) fn transport(config: &Config, health: &Health, calls: &Calls) -> Transport {
+    let tools = Tools::new(config, health);
     let ended = CancellationToken::new();
     let settings = StreamableHttpServerConfig::default()
         .with_allowed_hosts(config.allowed_hosts.clone())
         .with_allowed_origins(config.allowed_origins.clone())
         .enforce_origin_validation()
         .with_cancellation_token(ended.clone());
-    let health = health.clone();
+    let (health, calls) = (health.clone(), calls.clone());
     tokio::spawn(async move {
         health.draining().await;
+        calls.idle().await;
         ended.cancel();
     });
     let make = move || Ok(Server { tools: tools.clone() });
@@ -50,20 +53,29 @@ impl ServerHandler for Server {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(name)
             .with_instructions(
-                "classify_product finds the code of a product; channel_status says what works.",
+                "classify_product finds the code of a product; list_workflows, get_workflow_schema and \
+                 execute_workflow, or a workflow's own tool, run workflows; session_get and \
+                 session_update share state with the caller's other channels; channel_status says what works.",
             )
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        Tools::list().into_iter().find(|tool| tool.name == name)
+        self.tools.known(name)
     }
 
     async fn list_tools(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(Tools::list()))
+        let listing = self.tools.list();
+        let (tools, meta) = match ids(&context) {
+            Some(ids) => kit::with_ids(ids, listing).await,
+            None => listing.await,
+        };
+        let mut listed = ListToolsResult::with_all_items(tools);
+        listed.meta = meta;
+        Ok(listed)
     }
 
     async fn call_tool(
@@ -72,9 +84,21 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arguments = request.arguments.unwrap_or_default();
-        let result = match ids(&context) {
-            Some(ids) => kit::with_ids(ids, self.answer(&request.name, &arguments)).await,
-            None => self.answer(&request.name, &arguments).await,
+        let headers = parts(&context)
+            .map(|parts| parts.headers.clone())
+            .unwrap_or_default();
+        let answering = self.answer(&headers, &request.name, &arguments);
+        let answering = async {
+            match ids(&context) {
+                Some(ids) => kit::with_ids(ids, answering).await,
+                None => answering.await,
+            }
+        };
+        // Cancelled by the client: by a notification or, without a session, by closing its stream. What the call asked
+        // for is given up with it, and a run is cancelled.
+        let result = tokio::select! {
+            result = answering => result,
+            () = context.ct.cancelled() => return Err(ErrorData::internal_error("the call was cancelled", None)),
         };
         match result {
             Some(result) => Ok(result.into()),
@@ -87,8 +111,13 @@ impl ServerHandler for Server {
 }
 
 impl Server {
-    async fn answer(&self, name: &str, arguments: &JsonObject) -> Option<CallToolResult> {
-        let result = self.tools.call(name, arguments).await?;
+    async fn answer(
+        &self,
+        headers: &HeaderMap,
+        name: &str,
+        arguments: &JsonObject,
+    ) -> Option<CallToolResult> {
+        let result = self.tools.call(headers, name, arguments).await?;
         let failed = result.is_error.unwrap_or(false);
         tracing::info!(tool = name, failed, "tool called");
         Some(result)
@@ -97,10 +126,10 @@ impl Server {
 
 /// The ids of the HTTP request that brought the call: a session's calls run in a task of their own.
 fn ids(context: &RequestContext<RoleServer>) -> Option<RequestIds> {
-    context
-        .extensions
-        .get::<axum::http::request::Parts>()?
-        .extensions
-        .get::<RequestIds>()
-        .cloned()
+    parts(context)?.extensions.get::<RequestIds>().cloned()
+}
+
+/// The HTTP request that brought the call, without its body.
+fn parts(context: &RequestContext<RoleServer>) -> Option<&Parts> {
+    context.extensions.get::<Parts>()
 }

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use contract::workflow::Status;
 use kit::Problem;
 
 use crate::domain::suggest::did_you_mean;
@@ -50,9 +51,62 @@ impl Error {
         .into()
     }
 
-    pub(crate) fn mode_unsupported(mode: &str) -> Self {
-        let message = format!("mode '{mode}' does not exist in this version; leave it out, or send 'sync'");
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "MODE_UNSUPPORTED", message).into()
+    pub(crate) fn workflow_active(name: &str) -> Self {
+        let message = format!("'{name}' is being run; wait for its runs or cancel them, then delete it");
+        Problem::new(StatusCode::CONFLICT, "WORKFLOW_ACTIVE", message).into()
+    }
+
+    pub(crate) fn inputs_invalid(faults: Vec<String>) -> Self {
+        let message = faults.first().cloned().unwrap_or_default();
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "INPUTS_INVALID", message)
+            .field("faults", faults)
+            .into()
+    }
+
+    pub(crate) fn config_unsupported() -> Self {
+        let message = "config: a run has no settings of its own; leave it out";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "CONFIG_UNSUPPORTED", message)
+            .field("field", "config")
+            .into()
+    }
+
+    pub(crate) fn query_invalid(why: String) -> Self {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "QUERY_INVALID", why).into()
+    }
+
+    pub(crate) fn execution_ended(status: Status) -> Self {
+        let message = "the run has ended already";
+        Problem::new(StatusCode::CONFLICT, "EXECUTION_ENDED", message)
+            .field("status", serde_json::json!(status))
+            .into()
+    }
+
+    pub(crate) fn too_many_signals() -> Self {
+        let message = "the run has been sent too many signals";
+        Problem::new(StatusCode::CONFLICT, "TOO_MANY_SIGNALS", message).into()
+    }
+
+    pub(crate) fn signal_unknown(name: &str, known: &[&str]) -> Self {
+        let meant = did_you_mean(name, known.iter().copied());
+        let message = format!("no step of this run's workflow waits for this signal{meant}");
+        Problem::new(StatusCode::NOT_FOUND, "SIGNAL_UNKNOWN", message).into()
+    }
+
+    pub(crate) fn query_unknown(name: &str, known: &[&str]) -> Self {
+        let meant = did_you_mean(name, known.iter().copied());
+        let message = format!("no such query{meant}; queries are {}", known.join(", "));
+        Problem::new(StatusCode::NOT_FOUND, "QUERY_UNKNOWN", message).into()
+    }
+
+    /// To who waits for a run that somebody cancelled.
+    pub(crate) fn cancelled() -> Problem {
+        Problem::new(StatusCode::CONFLICT, "RUN_CANCELLED", "the run was cancelled")
+    }
+
+    /// Of a run whose process ended, or was given up for dead.
+    pub(crate) fn interrupted() -> Problem {
+        let message = "the engine ended during the run";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "INTERRUPTED", message)
     }
 
     /// The problem that a caller sees.

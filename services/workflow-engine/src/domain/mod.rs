@@ -3,6 +3,7 @@
 
 pub(crate) mod binding;
 pub(crate) mod graph;
+pub(crate) mod inputs;
 pub(crate) mod step;
 pub(crate) mod suggest;
 pub(crate) mod template;

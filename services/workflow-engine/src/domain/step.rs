@@ -1,12 +1,17 @@
 //! The types of nodes, and what a node's configuration makes of them.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::suggest::did_you_mean;
 use super::template::Template;
 
 /// The node types that exist.
-pub(crate) const TYPES: [&str; 2] = ["Transform", "DataFlow"];
+pub(crate) const TYPES: [&str; 3] = ["Transform", "DataFlow", "SignalWait"];
+/// How long a step waits for its signal where its configuration says nothing.
+const SIGNAL_PATIENCE_S: u64 = 3600;
+const LONGEST_WAIT_S: u64 = 7 * 24 * 3600;
 
 /// A node, ready to run.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +20,8 @@ pub(crate) enum Step {
     Transform { set: Template },
     /// Runs a node of dataflow-service; inputs win over fixed parameters.
     DataFlow { node: String, parameters: Template },
+    /// Waits until somebody sends the run a signal of this name.
+    SignalWait { signal: String, patience: Duration },
 }
 
 impl Step {
@@ -24,6 +31,7 @@ impl Step {
         match kind {
             "Transform" => transform(config),
             "DataFlow" => dataflow(config),
+            "SignalWait" => signal_wait(config),
             unknown => {
                 let meant = did_you_mean(unknown, TYPES);
                 Err(vec![format!(
@@ -66,6 +74,41 @@ fn dataflow(config: &Map<String, Value>) -> Result<Step, Vec<String>> {
         }),
         _ => Err(faults),
     }
+}
+
+fn signal_wait(config: &Map<String, Value>) -> Result<Step, Vec<String>> {
+    let mut faults = unknown_keys(config, &["signal", "timeout_s"]);
+    let signal = config
+        .get("signal")
+        .and_then(Value::as_str)
+        .filter(|name| is_signal(name));
+    if signal.is_none() {
+        faults.push("config.signal is required: from 1 to 64 letters, digits, _, - or .".to_owned());
+    }
+    let seconds = config
+        .get("timeout_s")
+        .map_or(Some(SIGNAL_PATIENCE_S), Value::as_u64);
+    let seconds = seconds.filter(|seconds| (1..=LONGEST_WAIT_S).contains(seconds));
+    if seconds.is_none() {
+        faults.push(format!(
+            "config.timeout_s must be whole seconds from 1 to {LONGEST_WAIT_S}"
+        ));
+    }
+    match (signal, seconds) {
+        (Some(signal), Some(seconds)) if faults.is_empty() => Ok(Step::SignalWait {
+            signal: signal.to_owned(),
+            patience: Duration::from_secs(seconds),
+        }),
+        _ => Err(faults),
+    }
+}
+
+/// One segment of a path, too.
+fn is_signal(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
 fn object(config: &Map<String, Value>, key: &str) -> Result<Option<Template>, String> {
@@ -113,6 +156,13 @@ pub(crate) fn catalogue() -> Value {
                 "parameters": "optional; as Transform's set; the step's inputs win over it",
             },
         },
+        "SignalWait": {
+            "description": "waits for a signal to the run; its output is {signal, payload}",
+            "config": {
+                "signal": "required; the signal's name",
+                "timeout_s": format!("optional; whole seconds until the step fails, {SIGNAL_PATIENCE_S} unless set"),
+            },
+        },
     })
 }
 
@@ -136,9 +186,15 @@ mod tests {
         );
         assert_eq!(
             parse("Transfrom", json!({})).unwrap_err(),
-            ["unknown type 'Transfrom'; did you mean 'Transform'?; types are Transform, DataFlow"]
+            [
+                "unknown type 'Transfrom'; did you mean 'Transform'?; types are Transform, DataFlow, SignalWait"
+            ]
         );
         assert!(parse("Transform", json!({})).is_err());
+        assert_eq!(
+            parse("SignalWait", json!({ "signal": "a/b", "timeout_s": 0 })).map_err(|faults| faults.len()),
+            Err(2)
+        );
         assert!(parse("DataFlow", json!({ "node": "../admin/Node" })).is_err());
     }
 

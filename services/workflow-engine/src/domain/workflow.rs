@@ -3,12 +3,14 @@
 use contract::workflow::Definition;
 use sha2::{Digest, Sha256};
 
-use super::graph;
 use super::step::Step;
+use super::{graph, inputs};
 
 const LONGEST_NAME: usize = 128;
 const MOST_NODES: usize = 500;
 const MOST_CONNECTIONS: usize = 1000;
+const MOST_TAGS: usize = 32;
+const LONGEST_TAG: usize = 64;
 
 /// A workflow: its definition, each node's step, and the order of the nodes.
 #[derive(Debug, Clone)]
@@ -23,16 +25,7 @@ impl Workflow {
     /// # Errors
     /// Everything that is wrong with it, in words.
     pub(crate) fn define(definition: Definition) -> Result<Self, Vec<String>> {
-        let mut faults = Vec::new();
-        if !is_name(&definition.name) {
-            faults.push(format!(
-                "name must have from 1 to {LONGEST_NAME} letters and none of / \\ < > | & ; $ ` ! * ? nor control characters"
-            ));
-        }
-        let version = definition.version.as_bytes();
-        if !(1..=32).contains(&version.len()) || !version.iter().all(u8::is_ascii_graphic) {
-            faults.push("version must be from 1 to 32 letters without spaces, such as 1.0.0".to_owned());
-        }
+        let mut faults = title_faults(&definition);
         if !(1..=MOST_NODES).contains(&definition.nodes.len()) {
             faults.push(format!("nodes: from 1 to {MOST_NODES} are needed"));
             return Err(faults);
@@ -66,6 +59,14 @@ impl Workflow {
         })
     }
 
+    /// The signals that steps wait for.
+    pub(crate) fn signals(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::SignalWait { signal, .. } => Some(signal.as_str()),
+            _ => None,
+        })
+    }
+
     /// SHA-256 of the definition, in hex. Objects are written with sorted keys, so that the same definition has
     /// one fingerprint however it was sent.
     pub(crate) fn fingerprint(&self) -> String {
@@ -73,6 +74,29 @@ impl Workflow {
         let digest = Sha256::digest(text.as_bytes());
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// What is wrong with all but the graph.
+fn title_faults(definition: &Definition) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !is_name(&definition.name) {
+        faults.push(format!(
+            "name must have from 1 to {LONGEST_NAME} letters and none of / \\ < > | & ; $ ` ! * ? nor control characters"
+        ));
+    }
+    let version = definition.version.as_bytes();
+    if !(1..=32).contains(&version.len()) || !version.iter().all(u8::is_ascii_graphic) {
+        faults.push("version must be from 1 to 32 letters without spaces, such as 1.0.0".to_owned());
+    }
+    let tags = &definition.tags;
+    if tags.len() > MOST_TAGS || !tags.iter().all(|tag| (1..=LONGEST_TAG).contains(&tag.len())) {
+        faults.push(format!(
+            "tags: {MOST_TAGS} at most, each from 1 to {LONGEST_TAG} bytes"
+        ));
+    }
+    let schema = definition.inputs_schema.iter();
+    faults.extend(schema.flat_map(inputs::schema_faults));
+    faults
 }
 
 /// The characters that Nexus refuses in a workflow's name.

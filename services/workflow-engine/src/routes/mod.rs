@@ -1,6 +1,7 @@
 //! HTTP in, HTTP out: one file a resource.
 
 mod executions;
+mod streams;
 mod workflows;
 
 use axum::Router;

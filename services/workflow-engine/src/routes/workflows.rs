@@ -1,12 +1,14 @@
-//! `/workflows` and `/node-types`: registering definitions and reading what is registered.
+//! `/workflows` and `/node-types`: registering definitions, reading what is registered, and deleting it.
+
+use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use contract::workflow::{Definition, Registered};
+use contract::workflow::{Definition, Info, Listed, Registered, Versions};
 use kit::Body;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::domain::step;
 use crate::domain::workflow::Workflow;
@@ -17,7 +19,9 @@ use crate::store::Registration;
 pub(super) fn router() -> Router<AppState> {
     Router::new()
         .route("/workflows", post(register).get(list))
-        .route("/workflows/{name}", get(describe))
+        .route("/workflows/{name}", get(describe).delete(delete))
+        .route("/workflows/{name}/info", get(info))
+        .route("/workflows/{name}/versions", get(versions))
         .route("/node-types", get(async || Json(step::catalogue())))
 }
 
@@ -33,19 +37,26 @@ async fn register(
     })
 }
 
-async fn list(State(state): State<AppState>) -> Result<Json<Map<String, Value>>> {
+async fn list(State(state): State<AppState>) -> Result<Json<BTreeMap<String, Listed>>> {
     let kept = state.store.all().await?;
     let entries = kept.into_iter().map(|kept| {
         let Definition {
             name,
             version,
             description,
+            tags,
+            inputs_schema,
             ..
         } = kept.workflow.definition;
-        let endpoints = [format!("/workflows/{name}"), format!("/workflows/{name}/execute")];
-        let entry = json!({
-            "type": "workflow", "description": description, "version": version, "endpoints": endpoints,
-        });
+        let paths = ["", "/execute", "/info", "/versions"];
+        let entry = Listed {
+            kind: "workflow".to_owned(),
+            description,
+            version,
+            tags,
+            endpoints: paths.map(|path| format!("/workflows/{name}{path}")).to_vec(),
+            inputs_schema,
+        };
         (name, entry)
     });
     Ok(Json(entries.collect()))
@@ -58,4 +69,31 @@ async fn describe(State(state): State<AppState>, Path(name): Path<String>) -> Re
         "fingerprint": kept.workflow.fingerprint(),
         "definition": kept.workflow.definition,
     })))
+}
+
+async fn info(State(state): State<AppState>, Path(name): Path<String>) -> Result<Json<Info>> {
+    let kept = state.store.latest(&name).await?;
+    let fingerprint = kept.workflow.fingerprint();
+    let definition = kept.workflow.definition;
+    Ok(Json(Info {
+        name: definition.name,
+        version: definition.version,
+        description: definition.description,
+        tags: definition.tags,
+        workflow_id: kept.workflow_id,
+        fingerprint,
+        inputs_schema: definition.inputs_schema,
+        nodes: definition.nodes,
+        connections: definition.connections,
+    }))
+}
+
+async fn versions(State(state): State<AppState>, Path(name): Path<String>) -> Result<Json<Versions>> {
+    let versions = state.store.versions(&name).await?;
+    Ok(Json(Versions { name, versions }))
+}
+
+async fn delete(State(state): State<AppState>, Path(name): Path<String>) -> Result<StatusCode> {
+    state.store.delete(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -40,8 +40,8 @@ async fn two_steps_run_and_the_second_calls_dataflow() {
     let id = answer["execution_id"].as_str().unwrap();
     let run = service.get(&format!("/executions/{id}")).await;
     assert_eq!(
-        (&run.body["state"], &run.body["outputs"]),
-        (&json!("completed"), &answer["outputs"])
+        (&run.body["status"], &run.body["result"]),
+        (&json!("completed"), &answer)
     );
     assert_eq!(
         refusal(&service.get("/executions/nope").await),
@@ -69,7 +69,7 @@ async fn a_step_that_fails_is_named_and_the_run_is_recorded() {
     let id = refused.body["execution_id"].as_str().unwrap();
     let run = service.get(&format!("/executions/{id}")).await;
     assert_eq!(
-        (&run.body["state"], &run.body["error"]["code"]),
+        (&run.body["status"], &run.body["error"]["code"]),
         (&json!("failed"), &json!("NODE_FAILED"))
     );
 
@@ -83,9 +83,9 @@ async fn a_step_that_fails_is_named_and_the_run_is_recorded() {
         .unwrap();
     assert_eq!(empty.status(), 422, "no body is no input");
     let mode = service
-        .post("/workflows/intake/execute", &json!({ "mode": "async" }))
+        .post("/workflows/intake/execute", &json!({ "mode": "later" }))
         .await;
-    assert_eq!(refusal(&mode), (422, "MODE_UNSUPPORTED"));
+    assert_eq!(refusal(&mode), (422, "INVALID_BODY"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,7 +49,7 @@ async fn faults_come_together_with_what_was_meant() {
     assert_eq!(
         refused.body["faults"],
         json!([
-            "node 'shape': unknown type 'Tranform'; did you mean 'Transform'?; types are Transform, DataFlow",
+            "node 'shape': unknown type 'Tranform'; did you mean 'Transform'?; types are Transform, DataFlow, SignalWait",
             "connection shap -> save: no node 'shap'; did you mean 'shape'?",
         ])
     );
