@@ -1,6 +1,11 @@
 //! What passes from a caller to a service and back: headers that must not travel, and where a path leads.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::CONNECTION};
+use std::net::IpAddr;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{CONNECTION, FORWARDED, HOST, UPGRADE},
+};
 
 /// Meant for one connection only (RFC 9110 section 7.6.1), besides those that `Connection` names.
 const HOP_BY_HOP: [&str; 9] = [
@@ -15,26 +20,38 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// Beginnings of header names by which services learn who calls: only the gateway may set them.
-const IDENTITY: [&str; 6] = [
+/// Beginnings of header names by which services learn who calls and from where: only the gateway may set them.
+const IDENTITY: [&str; 8] = [
     "x-user",
     "x-tenant",
     "x-role",
     "x-auth",
-    "x-remote-user",
-    "x-forwarded-user",
+    "x-remote-",
+    "x-forwarded",
+    "x-real-ip",
+    "x-client-ip",
 ];
 
 /// Credentials stay here, host and length belong to the next connection, and the ids are those that the
 /// gateway has given the request.
-const RENEWED: [&str; 6] = [
+const RENEWED: [&str; 9] = [
     "authorization",
+    "x-api-key",
     "cookie",
     "host",
     "content-length",
+    "expect",
+    "forwarded",
     "x-request-id",
     "traceparent",
 ];
+
+const X_USER: HeaderName = HeaderName::from_static("x-user");
+const X_TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
+const X_ROLE: HeaderName = HeaderName::from_static("x-role");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// A user's identity as services receive it.
 #[derive(Debug, Clone, Copy)]
@@ -47,13 +64,24 @@ pub struct Identity<'a> {
     pub role: &'a str,
 }
 
-/// Turns a caller's headers into those for a service: without the caller's credentials, claims of identity
-/// and connection headers, and with the identity that the token proved.
-pub fn to_service(headers: &mut HeaderMap, identity: Identity<'_>) {
+/// Where a call came from, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// Whether the client came by TLS.
+    pub https: bool,
+}
+
+/// Turns a caller's headers into those for a service: without the caller's credentials, claims of identity and
+/// of origin, and connection headers; with the identity that was proven and the origin that is known.
+pub fn to_service(headers: &mut HeaderMap, identity: Identity<'_>, origin: Origin) {
+    let host = headers.remove(HOST);
     drop_hop_by_hop(headers);
+    // Collecting nothing allocates nothing, and nobody forges as a rule.
     let forged: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| names_identity(name))
+        .filter(|name| names_identity(name.as_str()))
         .cloned()
         .collect();
     for name in forged {
@@ -63,15 +91,44 @@ pub fn to_service(headers: &mut HeaderMap, identity: Identity<'_>) {
         headers.remove(name);
     }
     let own = [
-        ("x-user", identity.user),
-        ("x-tenant-id", identity.tenant),
-        ("x-role", identity.role),
+        (X_USER, identity.user),
+        (X_TENANT, identity.tenant),
+        (X_ROLE, identity.role),
     ];
     for (name, value) in own {
         // A name that no header can carry is left out: the service then sees no user, which it refuses.
         if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
+            headers.insert(name, value);
         }
+    }
+    tell_origin(headers, origin, host);
+}
+
+/// `X-Forwarded-*`, and the same by RFC 7239.
+fn tell_origin(headers: &mut HeaderMap, origin: Origin, host: Option<HeaderValue>) {
+    let proto = if origin.https { "https" } else { "http" };
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+    let mut forwarded = String::with_capacity(96);
+    if let Some(client) = origin.client {
+        let address = client.to_string();
+        match client {
+            IpAddr::V4(_) => forwarded.extend(["for=", &address, ";"]),
+            // Section 6: colons need brackets, and both need quotes.
+            IpAddr::V6(_) => forwarded.extend(["for=\"[", &address, "]\";"]),
+        }
+        if let Ok(value) = HeaderValue::from_str(&address) {
+            headers.insert(X_FORWARDED_FOR, value);
+        }
+    }
+    if let Some(host) = host {
+        if let Some(name) = host.to_str().ok().filter(|name| !name.contains(['"', '\\'])) {
+            forwarded.extend(["host=\"", name, "\";"]);
+        }
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+    forwarded.extend(["proto=", proto]);
+    if let Ok(value) = HeaderValue::from_maybe_shared(forwarded.into_bytes()) {
+        headers.insert(FORWARDED, value);
     }
 }
 
@@ -80,22 +137,38 @@ pub fn to_caller(headers: &mut HeaderMap) {
     drop_hop_by_hop(headers);
 }
 
-fn names_identity(name: &HeaderName) -> bool {
+/// Whether a call asks for another protocol than HTTP on its connection.
+#[must_use]
+pub fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    let websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
+    headers.get(UPGRADE).is_some_and(websocket)
+}
+
+fn names_identity(name: &str) -> bool {
     // Some servers read underscores as dashes.
-    let name = name.as_str().replace('_', "-");
-    IDENTITY.iter().any(|beginning| name.starts_with(beginning))
+    let is_dash = |byte: u8| byte == b'-' || byte == b'_';
+    let begins = |beginning: &str| {
+        let pairs = name.bytes().zip(beginning.bytes());
+        name.len() >= beginning.len()
+            && pairs
+                .into_iter()
+                .all(|(n, b)| n == b || (is_dash(n) && is_dash(b)))
+    };
+    name.starts_with('x') && IDENTITY.iter().any(|beginning| begins(beginning))
 }
 
 fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    let listed: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in listed {
-        headers.remove(name);
+    if headers.contains_key(CONNECTION) {
+        let listed: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .collect();
+        for name in listed {
+            headers.remove(name);
+        }
     }
     for name in HOP_BY_HOP {
         headers.remove(name);
@@ -132,42 +205,103 @@ impl Service {
 }
 
 /// Parts of the dataflow service that callers may reach; its metrics and probes are not among them.
-const DATAFLOW_PARTS: [&str; 3] = ["models", "nodes", "data"];
+const DATAFLOW_PARTS: [&str; 5] = ["models", "nodes", "data", "migrations", "jobs"];
 
-/// Which service answers `path`, and under which path of its own. `None`: nothing is served there.
+/// Those of them by which tables are made, changed or worked on as a whole: to change anything there takes a deployer.
+const DATAFLOW_DEFINITIONS: [&str; 3] = ["models", "migrations", "jobs"];
+
+/// What a call does to the definitions, which all tenants share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    Nothing,
+    /// It adds, or says what it would do: a deployer's.
+    Adds,
+    /// It adds, unless its body confirms that values may be lost.
+    AddsUnlessConfirmed,
+    /// It takes away from all tenants: a deployer's of the operators.
+    Removes,
+}
+
+/// What a call to `path` of the gateway does to the definitions.
 #[must_use]
-pub fn destination(path: &str) -> Option<(Service, String)> {
+pub fn change(method: &Method, path: &str) -> Change {
+    let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let own = path.strip_prefix("/api/dataflow/").unwrap_or_default();
+    let (part, rest) = own.split_once('/').unwrap_or((own, ""));
+    if reads || !DATAFLOW_DEFINITIONS.contains(&part) {
+        return Change::Nothing;
+    }
+    match (part, rest) {
+        ("models", _) if method != Method::POST => Change::Removes,
+        ("migrations", "plan") => Change::Adds,
+        ("migrations", "apply") => Change::AddsUnlessConfirmed,
+        ("migrations", _) => Change::Removes,
+        _ => Change::Adds,
+    }
+}
+
+/// Which service answers `path` by itself, and under which path of its own, an end of `path`. `None`: none does.
+#[must_use]
+pub fn destination(path: &str) -> Option<(Service, &str)> {
     if path.split('/').any(|part| part == "." || part == "..") {
         return None;
     }
-    let below =
-        |root: &str| path == root || path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
-    if let Some(rest) = path.strip_prefix("/api/dataflow/") {
-        let part = rest.split('/').next().unwrap_or_default();
-        return DATAFLOW_PARTS
-            .contains(&part)
-            .then(|| (Service::Dataflow, format!("/{rest}")));
+    if let Some(own) = path.strip_prefix("/api/dataflow") {
+        let part = own.strip_prefix('/')?.split('/').next().unwrap_or_default();
+        return DATAFLOW_PARTS.contains(&part).then_some((Service::Dataflow, own));
     }
     if path == "/api/classify" {
-        return Some((Service::Classification, "/classify".to_owned()));
+        return Some((Service::Classification, "/classify"));
     }
     if path.starts_with("/api/classify/") {
-        return Some((Service::Classification, path.to_owned()));
+        return Some((Service::Classification, path));
     }
-    if below("/workflows") || path.starts_with("/executions/") {
-        return Some((Service::Workflow, path.to_owned()));
-    }
-    (path == "/mcp").then(|| (Service::Mcp, path.to_owned()))
+    (path == "/mcp").then_some((Service::Mcp, path))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn changing_definitions_is_told_from_changing_rows() {
+        for (method, path, expected) in [
+            (Method::GET, "/api/dataflow/models/X", Change::Nothing),
+            (Method::POST, "/api/dataflow/models", Change::Adds),
+            (Method::DELETE, "/api/dataflow/models/X", Change::Removes),
+            (Method::GET, "/api/dataflow/migrations", Change::Nothing),
+            (Method::POST, "/api/dataflow/migrations/plan", Change::Adds),
+            (
+                Method::POST,
+                "/api/dataflow/migrations/apply",
+                Change::AddsUnlessConfirmed,
+            ),
+            (Method::POST, "/api/dataflow/migrations/apply/", Change::Removes),
+            (
+                Method::POST,
+                "/api/dataflow/migrations/rollback/3",
+                Change::Removes,
+            ),
+            (Method::POST, "/api/dataflow/jobs/7/requeue", Change::Adds),
+            (Method::DELETE, "/api/dataflow/data/models/1", Change::Nothing),
+            (Method::POST, "/api/dataflow/nodes/X/execute", Change::Nothing),
+            (Method::POST, "/workflows", Change::Nothing),
+            (Method::POST, "/models", Change::Nothing),
+        ] {
+            assert_eq!(change(&method, path), expected, "{method} {path}");
+        }
+    }
+
     const ADA: Identity<'_> = Identity {
         user: "ada",
         tenant: "default",
         role: "admin",
+    };
+
+    const ORIGIN: Origin = Origin {
+        client: Some(IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9))),
+        https: true,
     };
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -187,11 +321,18 @@ mod tests {
             ("x_user", "0"),
             ("x-tenant-id", "other"),
             ("x-roles", "all"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x_forwarded_for", "1.2.3.4"),
+            ("x-forwarded-host", "evil"),
+            ("x-real-ip", "1.2.3.4"),
+            ("forwarded", "for=1.2.3.4"),
+            ("host", "api.example"),
             ("authorization", "Bearer t"),
+            ("x-api-key", "k"),
             ("cookie", "a=b"),
             ("accept", "text/html"),
         ]);
-        to_service(&mut sent, ADA);
+        to_service(&mut sent, ADA, ORIGIN);
         let mut left: Vec<(&str, &str)> = sent
             .iter()
             .map(|(n, v)| (n.as_str(), v.to_str().unwrap()))
@@ -199,6 +340,10 @@ mod tests {
         left.sort_unstable();
         let expected = [
             ("accept", "text/html"),
+            ("forwarded", "for=203.0.113.9;host=\"api.example\";proto=https"),
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-host", "api.example"),
+            ("x-forwarded-proto", "https"),
             ("x-role", "admin"),
             ("x-tenant-id", "default"),
             ("x-user", "ada"),
@@ -224,34 +369,28 @@ mod tests {
 
     #[test]
     fn paths_lead_where_they_should() {
-        let to = |path: &str| destination(path).map(|(service, path)| (service.name(), path));
-        assert_eq!(to("/workflows"), Some(("workflow-engine", "/workflows".into())));
-        assert_eq!(
-            to("/workflows/x/execute"),
-            Some(("workflow-engine", "/workflows/x/execute".into()))
-        );
+        let to = |path: &'static str| destination(path).map(|(service, path)| (service.name(), path));
         assert_eq!(
             to("/api/dataflow/data/Product/1"),
-            Some(("dataflow-service", "/data/Product/1".into()))
+            Some(("dataflow-service", "/data/Product/1"))
         );
-        assert_eq!(
-            to("/api/classify"),
-            Some(("classification-service", "/classify".into()))
-        );
+        assert_eq!(to("/api/classify"), Some(("classification-service", "/classify")));
         assert_eq!(
             to("/api/classify/product"),
-            Some(("classification-service", "/api/classify/product".into()))
+            Some(("classification-service", "/api/classify/product"))
         );
-        assert_eq!(to("/mcp"), Some(("mcp-server", "/mcp".into())));
+        assert_eq!(to("/mcp"), Some(("mcp-server", "/mcp")));
     }
 
     #[test]
     fn the_inside_of_services_stays_inside() {
         for path in [
-            "/workflowsx",
-            "/executions",
+            "/workflows",
+            "/executions/1",
             "/api/dataflow/metrics",
             "/api/dataflow/",
+            "/api/dataflow",
+            "/api/dataflowx/models",
             "/api/dataflow/models/../metrics",
             "/mcp/x",
             "/",

@@ -8,6 +8,9 @@ use argon2::{
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 
+/// Shorter ones are refused where a password is set.
+pub const MIN_PASSWORD_BYTES: usize = 12;
+
 /// Longer ones are refused before any hashing, so that nobody buys time with megabytes.
 pub const MAX_PASSWORD_BYTES: usize = 1024;
 
@@ -16,6 +19,12 @@ pub const MAX_PASSWORD_BYTES: usize = 1024;
 pub fn is_username(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@-".contains(&byte);
     (1..=64).contains(&name.len()) && name.as_bytes()[0].is_ascii_alphanumeric() && name.bytes().all(allowed)
+}
+
+/// Whether a password may be set: by its length alone (NIST SP 800-63B section 5.1.1.2: no rules of composition).
+#[must_use]
+pub fn is_acceptable(password: &str) -> bool {
+    (MIN_PASSWORD_BYTES..=MAX_PASSWORD_BYTES).contains(&password.len())
 }
 
 /// Of a password that nobody has: verified against when the user is unknown, so that the time of an answer

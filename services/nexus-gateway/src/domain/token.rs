@@ -1,47 +1,64 @@
-//! Access tokens: JSON Web Tokens signed with HS256 (RFC 7519). Every claim that is checked is required.
+//! Access tokens: JSON Web Tokens (RFC 7519). Every claim that is checked is required. Issued with HS256;
+//! accepted with the algorithm of whichever key of the ring fits.
 
 use std::{
     fmt,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use jsonwebtoken::{Algorithm, Header, Validation, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use super::hs256;
+use super::{crypto, keys::Keyring, roles::Role};
 
-/// RFC 7518 section 3.2: a key at least as long as the hash.
-pub const MIN_SECRET_BYTES: usize = 32;
+/// Longer tokens are refused before they are looked at.
+pub const MAX_TOKEN_BYTES: usize = 8192;
+/// Longer names of users and tokens are refused.
+const MAX_NAME_BYTES: usize = 128;
 
-/// Whom a token speaks for, and until when. Times in seconds since 1970.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Whom a token speaks for, and until when.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Claims {
     /// Name of the user.
     pub sub: String,
     /// What the user may do.
-    pub role: String,
+    pub role: Role,
     /// The tenant whose data the user sees.
     pub tenant: String,
-    /// Who issued the token.
-    pub iss: String,
-    /// For whom it is meant.
-    pub aud: String,
-    /// Issued at.
-    pub iat: u64,
-    /// Not before.
-    pub nbf: u64,
-    /// Expires at.
+    /// Expires at, in seconds since 1970.
     pub exp: u64,
     /// Its own name, by which it can be revoked.
     pub jti: String,
+    /// The login that it came from, with all tokens of which it can be revoked; only in tokens of ours.
+    pub fam: Option<String>,
 }
 
-impl Claims {
-    /// Seconds until it expires; 0 when it has.
-    #[must_use]
-    pub fn remaining_s(&self) -> u64 {
-        self.exp.saturating_sub(now_s())
-    }
+/// Claims as they are signed. Times in seconds since 1970.
+#[derive(Serialize)]
+struct Issued<'a> {
+    sub: &'a str,
+    role: Role,
+    tenant: &'a str,
+    iss: &'a str,
+    aud: &'a str,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+    jti: &'a str,
+    fam: &'a str,
+}
+
+/// Whom a token is issued for.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Name of the user.
+    pub user: &'a str,
+    /// What the user may do.
+    pub role: Role,
+    /// The tenant whose data the user sees.
+    pub tenant: &'a str,
+    /// The login that it comes from.
+    pub family: &'a str,
 }
 
 /// Why a token is refused.
@@ -49,226 +66,147 @@ impl Claims {
 pub enum TokenFault {
     /// It was good, and its time is over.
     Expired,
+    /// It names a key that is not known (yet).
+    UnknownKey,
     /// Anything else. The caller learns no more.
     Invalid,
 }
 
-/// Issues tokens and checks them.
+/// What a token must say, whatever key it is signed with.
 #[derive(Clone)]
-pub struct Tokens {
-    encoding: EncodingKey,
-    decoding: DecodingKey,
-    validation: Validation,
+pub struct Rules {
     issuer: String,
     audience: String,
     ttl_s: u64,
 }
 
-// Keys stay out of logs.
-impl fmt::Debug for Tokens {
+impl fmt::Debug for Rules {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "Tokens(issuer {}, audience {}, {} s)",
-            self.issuer, self.audience, self.ttl_s
-        )
+        write!(out, "Rules({}, {}, {} s)", self.issuer, self.audience, self.ttl_s)
     }
 }
 
-impl Tokens {
-    /// Tokens signed with `secret` (at least [`MIN_SECRET_BYTES`], checked where settings are read), valid
-    /// for `ttl_s` seconds.
+impl Rules {
+    /// Tokens from `issuer` for `audience`; those that are issued are valid for `ttl_s` seconds.
     #[must_use]
-    pub fn new(secret: &[u8], issuer: &str, audience: &str, ttl_s: u64) -> Self {
-        hs256::install();
+    pub fn new(issuer: &str, audience: &str, ttl_s: u64) -> Self {
+        crypto::install();
         Self {
-            encoding: EncodingKey::from_secret(secret),
-            decoding: DecodingKey::from_secret(secret),
-            validation: validation(issuer, audience),
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
             ttl_s,
         }
     }
 
-    /// How long a token is valid, in seconds.
+    /// How long an issued token is valid, in seconds.
     #[must_use]
     pub fn ttl_s(&self) -> u64 {
         self.ttl_s
     }
 
-    /// A new token for a user, with `jti` as its own unguessable name.
+    /// A new token, with `jti` as its own unguessable name. `None` where the ring has no key to sign with.
     ///
     /// # Errors
     /// When the claims cannot be signed; no input makes that happen.
     pub fn issue(
         &self,
-        user: &str,
-        role: &str,
-        tenant: &str,
+        ring: &Keyring,
+        subject: Subject<'_>,
         jti: &str,
-    ) -> Result<String, jsonwebtoken::errors::Error> {
+    ) -> Result<Option<String>, jsonwebtoken::errors::Error> {
+        let Some((kid, key)) = ring.signing() else {
+            return Ok(None);
+        };
         let now = now_s();
-        let claims = Claims {
-            sub: user.to_owned(),
-            role: role.to_owned(),
-            tenant: tenant.to_owned(),
-            iss: self.issuer.clone(),
-            aud: self.audience.clone(),
+        let claims = Issued {
+            sub: subject.user,
+            role: subject.role,
+            tenant: subject.tenant,
+            iss: &self.issuer,
+            aud: &self.audience,
             iat: now,
             nbf: now,
             exp: now + self.ttl_s,
-            jti: jti.to_owned(),
+            jti,
+            fam: subject.family,
         };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid = Some(kid.clone());
+        jsonwebtoken::encode(&header, &claims, key).map(Some)
     }
 
-    /// The claims of a token that is signed by us, meant for us and in its time.
+    /// The claims of a token that is signed by a key of the ring, meant for us and in its time; and the second
+    /// (since 1970) from which on the key itself counts no more.
     ///
     /// # Errors
-    /// [`TokenFault::Expired`] where only its time is over, otherwise [`TokenFault::Invalid`].
-    pub fn check(&self, token: &str) -> Result<Claims, TokenFault> {
-        let decoded = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation);
-        decoded
-            .map(|data| data.claims)
-            .map_err(|error| match error.kind() {
-                ErrorKind::ExpiredSignature => TokenFault::Expired,
-                _ => TokenFault::Invalid,
-            })
+    /// [`TokenFault::Expired`] where only its time is over, [`TokenFault::UnknownKey`] where no key of the ring is
+    /// the one that it names, otherwise [`TokenFault::Invalid`].
+    pub fn check(&self, ring: &Keyring, token: &str) -> Result<(Claims, u64), TokenFault> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenFault::Invalid);
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenFault::Invalid)?;
+        // RFC 7515 section 4.1.11: what must be understood, and is not.
+        if header.crit.is_some() {
+            return Err(TokenFault::Invalid);
+        }
+        let mut fault = match header.kid {
+            Some(_) => TokenFault::UnknownKey,
+            None => TokenFault::Invalid,
+        };
+        let now = now_s();
+        for key in ring.candidates(header.alg, header.kid.as_deref(), now) {
+            let validation = self.validation(key.algorithm());
+            match jsonwebtoken::decode::<Claims>(token, key.decoding(), &validation) {
+                Ok(data) => return plausible(data.claims, now).map(|claims| (claims, key.until_s())),
+                Err(error) => match error.kind() {
+                    ErrorKind::ExpiredSignature => return Err(TokenFault::Expired),
+                    // Where several keys may have signed it, the next is tried. A public key without a name of
+                    // its own leaves it open whether a key of that name exists elsewhere.
+                    ErrorKind::InvalidSignature if key.kid().is_none() => {}
+                    ErrorKind::InvalidSignature => fault = TokenFault::Invalid,
+                    _ => return Err(TokenFault::Invalid),
+                },
+            }
+        }
+        Err(fault)
+    }
+
+    /// One algorithm; issuer, audience, expiry and start required and checked; no leeway. The library's
+    /// defaults are laxer: 60 s leeway, `nbf` not looked at, `iss` and `aud` optional.
+    fn validation(&self, algorithm: Algorithm) -> Validation {
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = 0;
+        validation.validate_nbf = true;
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.audience]);
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        validation
     }
 }
 
-/// One algorithm; issuer, audience, expiry and start required and checked; no leeway. The library's
-/// defaults are laxer: 60 s leeway, `nbf` not looked at, `iss` and `aud` optional.
-fn validation(issuer: &str, audience: &str) -> Validation {
-    let mut validation = Validation::new(Algorithm::HS256);
-    validation.leeway = 0;
-    validation.validate_nbf = true;
-    validation.set_issuer(&[issuer]);
-    validation.set_audience(&[audience]);
-    validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-    validation
+/// What other issuers may write, too: names that fit into a header, and the second of expiry, which the library
+/// still accepts (RFC 7519 section 4.1.4: not on it).
+fn plausible(claims: Claims, now_s: u64) -> Result<Claims, TokenFault> {
+    let name = |text: &str| {
+        (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if !name(&claims.sub) || !name(&claims.jti) || !kit::is_tenant(&claims.tenant) {
+        return Err(TokenFault::Invalid);
+    }
+    if claims.exp <= now_s {
+        return Err(TokenFault::Expired);
+    }
+    Ok(claims)
 }
 
-fn now_s() -> u64 {
+/// Seconds since 1970.
+#[must_use]
+pub fn now_s() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |elapsed| elapsed.as_secs())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
-
-    fn tokens() -> Tokens {
-        Tokens::new(SECRET, "horme", "horme-api", 60)
-    }
-
-    fn claims() -> Claims {
-        let token = tokens().issue("ada", "admin", "default", "id-1").unwrap();
-        tokens().check(&token).unwrap()
-    }
-
-    /// Signs any claims with the right key.
-    fn signed(claims: &impl Serialize) -> String {
-        hs256::install();
-        jsonwebtoken::encode(
-            &Header::new(Algorithm::HS256),
-            claims,
-            &EncodingKey::from_secret(SECRET),
-        )
-        .unwrap()
-    }
-
-    #[test]
-    fn what_is_issued_is_accepted() {
-        let claims = claims();
-        assert_eq!(
-            (claims.sub.as_str(), claims.role.as_str(), claims.jti.as_str()),
-            ("ada", "admin", "id-1")
-        );
-        assert!(claims.remaining_s() <= 60 && claims.remaining_s() > 50);
-    }
-
-    #[test]
-    fn expiry_has_no_leeway() {
-        let past = Claims {
-            exp: now_s() - 1,
-            ..claims()
-        };
-        assert_eq!(tokens().check(&signed(&past)), Err(TokenFault::Expired));
-        let early = Claims {
-            nbf: now_s() + 30,
-            exp: now_s() + 60,
-            ..claims()
-        };
-        assert_eq!(tokens().check(&signed(&early)), Err(TokenFault::Invalid));
-    }
-
-    #[test]
-    fn foreign_issuer_or_audience_is_refused() {
-        let issuer = Claims {
-            iss: "else".into(),
-            ..claims()
-        };
-        let audience = Claims {
-            aud: "else".into(),
-            ..claims()
-        };
-        assert_eq!(tokens().check(&signed(&issuer)), Err(TokenFault::Invalid));
-        assert_eq!(tokens().check(&signed(&audience)), Err(TokenFault::Invalid));
-    }
-
-    #[test]
-    fn every_checked_claim_is_required() {
-        for name in ["exp", "nbf", "iss", "aud", "sub", "jti", "tenant", "role"] {
-            let mut value = serde_json::to_value(claims()).unwrap();
-            value.as_object_mut().unwrap().remove(name);
-            assert_eq!(
-                tokens().check(&signed(&value)),
-                Err(TokenFault::Invalid),
-                "{name}"
-            );
-        }
-    }
-
-    #[test]
-    fn other_algorithms_are_refused() {
-        let good = tokens().issue("ada", "admin", "default", "id").unwrap();
-        let payload = good.split('.').nth(1).unwrap();
-        // {"alg":"none","typ":"JWT"} and {"alg":"HS512","typ":"JWT"}, base64url.
-        for header in [
-            "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0",
-            "eyJhbGciOiJIUzUxMiIsInR5cCI6IkpXVCJ9",
-        ] {
-            for signature in ["", good.rsplit('.').next().unwrap()] {
-                let forged = format!("{header}.{payload}.{signature}");
-                assert_eq!(tokens().check(&forged), Err(TokenFault::Invalid), "{forged}");
-            }
-        }
-    }
-
-    #[test]
-    fn another_key_or_a_changed_payload_is_refused() {
-        let other = Tokens::new(b"ffffffffffffffffffffffffffffffff", "horme", "horme-api", 60);
-        let foreign = other.issue("ada", "admin", "default", "id").unwrap();
-        assert_eq!(tokens().check(&foreign), Err(TokenFault::Invalid));
-        let good = tokens().issue("ada", "user", "default", "id").unwrap();
-        let parts: Vec<&str> = good.split('.').collect();
-        let changed = foreign.split('.').nth(1).unwrap();
-        assert_eq!(
-            tokens().check(&format!("{}.{changed}.{}", parts[0], parts[2])),
-            Err(TokenFault::Invalid)
-        );
-        for rubbish in ["", ".", "..", "a.b.c", "Bearer x"] {
-            assert_eq!(tokens().check(rubbish), Err(TokenFault::Invalid));
-        }
-    }
-
-    #[test]
-    fn the_key_is_not_printed() {
-        assert!(!format!("{:?}", tokens()).contains("0123"));
-    }
-}
+mod tests;

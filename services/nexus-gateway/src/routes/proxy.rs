@@ -1,129 +1,184 @@
 //! Passing calls on: the caller's token becomes headers that services trust, bodies stream both ways.
 
-use axum::RequestExt;
 use axum::{
-    Router,
-    body::Body,
+    body::to_bytes,
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderValue, StatusCode, uri::PathAndQuery},
     response::Response,
-    routing::any,
 };
-use futures_util::StreamExt;
-use kit::{Problem, upstream::Upstream};
+use kit::{Problem, RequestIds};
+use serde_json::Value;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::caller::Caller;
+use super::caller::{Caller, unproven};
 use crate::{
-    domain::forwarding::{self, Identity},
+    domain::{
+        client::ClientAddr,
+        forwarding::{self, Change, Identity, Origin, Service},
+        roles::Role,
+    },
+    edge::Secure,
+    error::Error,
     state::App,
 };
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/workflows", any(forward))
-        .route("/workflows/{*rest}", any(forward))
-        .route("/executions/{id}", any(forward))
-        .route("/api/dataflow/{*rest}", any(forward))
-        .route("/api/classify", any(forward))
-        .route("/api/classify/{*rest}", any(forward))
-        .route("/mcp", any(forward))
+/// Longest definition of a model that is looked into.
+const MOST_DEFINED_BYTES: usize = 1 << 20;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(dataflow))
+        .routes(routes!(classify))
+        .routes(routes!(classify_below))
+        .routes(routes!(mcp))
 }
 
-async fn forward(
+/// Models, nodes and rows: passed on to the dataflow service. Changing models, migrations and jobs takes the role
+/// `deployer`; what removes a model or loses values takes it in the tenant `default`.
+#[utoipa::path(
+    method(get, post, put, patch, delete), path = "/api/dataflow/{*rest}", tag = "services",
+    params(("rest" = String, Path, description = "a path of the dataflow service below /models, /nodes, /data, /migrations or /jobs")),
+    responses((status = 200, description = "The service's own answer")),
+)]
+async fn dataflow(State(app): State<App>, caller: Caller, mut request: Request) -> Result<Response, Problem> {
+    match forwarding::change(request.method(), request.uri().path()) {
+        Change::Nothing => {}
+        Change::Adds => caller.must_be(Role::Deployer)?,
+        Change::Removes => caller.must_be_of_the_operators(Role::Deployer)?,
+        Change::AddsUnlessConfirmed => {
+            caller.must_be(Role::Deployer)?;
+            if caller.must_be_of_the_operators(Role::Deployer).is_err() {
+                request = unconfirmed(request).await?;
+            }
+        }
+    }
+    forward(&app, &caller, request).await
+}
+
+/// The same call, unless its body confirms that values may be lost.
+async fn unconfirmed(request: Request) -> Result<Request, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, MOST_DEFINED_BYTES).await.map_err(|_| {
+        let message = format!("a definition that arrives whole in {MOST_DEFINED_BYTES} bytes was expected");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", message)
+    })?;
+    // What cannot be read is the service's to refuse; what is said twice it refuses, too.
+    let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+    match said.get("confirm") {
+        None | Some(Value::Bool(false)) => Ok(Request::from_parts(parts, body.into())),
+        Some(_) => Err(Error::Forbidden.into()),
+    }
+}
+
+/// Codes for a text: passed on to the classification service.
+#[utoipa::path(
+    method(get, post), path = "/api/classify", tag = "services",
+    responses((status = 200, description = "The service's own answer")),
+)]
+async fn classify(State(app): State<App>, caller: Caller, request: Request) -> Result<Response, Problem> {
+    forward(&app, &caller, request).await
+}
+
+/// Codes and their catalogue: passed on to the classification service.
+#[utoipa::path(
+    method(get, post), path = "/api/classify/{*rest}", tag = "services",
+    params(("rest" = String, Path, description = "a path of the classification service")),
+    responses((status = 200, description = "The service's own answer")),
+)]
+async fn classify_below(
     State(app): State<App>,
-    Caller(claims): Caller,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Some((service, path)) = forwarding::destination(request.uri().path()) else {
+    forward(&app, &caller, request).await
+}
+
+/// Tools by the Model Context Protocol: passed on to the MCP server.
+#[utoipa::path(
+    method(get, post, delete), path = "/mcp", tag = "services",
+    responses((status = 200, description = "The server's own answer, or a stream of them")),
+)]
+async fn mcp(State(app): State<App>, caller: Caller, request: Request) -> Result<Response, Problem> {
+    forward(&app, &caller, request).await
+}
+
+/// Passes a call on to the service that its path leads to.
+async fn forward(app: &App, caller: &Caller, request: Request) -> Result<Response, Problem> {
+    let path = request.uri().path();
+    let Some((service, own)) = forwarding::destination(path) else {
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
             "NOT_FOUND",
             "no such resource",
         ));
     };
-    let target = match request.uri().query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
+    let target = match request.uri().path_and_query() {
+        Some(whole) if own.len() == path.len() => whole.clone(),
+        // The service's own path is the end of ours, and the query follows it.
+        Some(whole) => target(&whole.as_str()[path.len() - own.len()..])?,
+        None => target(own)?,
     };
-    let upstream = app.upstream(service);
-    let (mut parts, body) = request.with_limited_body().into_parts();
-    let identity = Identity {
-        user: &claims.sub,
-        tenant: &claims.tenant,
-        role: &claims.role,
-    };
-    let had_body = has_body(&parts.headers);
-    forwarding::to_service(&mut parts.headers, identity);
-    let mut call = upstream
-        .request(parts.method.clone(), &target)?
-        .headers(parts.headers);
-    // Only what has no body and changes nothing may be sent twice.
-    let retries = u8::from(!had_body && matches!(parts.method, Method::GET | Method::HEAD));
-    if had_body {
-        call = call.body(reqwest::Body::wrap_stream(body.into_data_stream()));
-    }
-    let answer = tokio::time::timeout(app.upstream_timeout(), send(upstream, call, retries)).await;
-    let answer =
-        answer.map_err(|_| upstream.unavailable(StatusCode::SERVICE_UNAVAILABLE, "no answer in time"))??;
-    Ok(passed_back(&app, answer))
+    send(app, caller, service, target, request).await
 }
 
-fn has_body(headers: &HeaderMap) -> bool {
-    let length = headers.get(header::CONTENT_LENGTH);
-    headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+/// Passes a call on to `path` of a service, with the caller's query, and its answer back; bodies stream.
+///
+/// # Errors
+/// 400 `UPGRADE_REFUSED`, 413 `BODY_TOO_LARGE`; 502 and 503 `UPSTREAM_UNAVAILABLE`.
+pub(crate) async fn pass(
+    app: &App,
+    caller: &Caller,
+    service: Service,
+    path: &str,
+    request: Request,
+) -> Result<Response, Problem> {
+    let target = match request.uri().query() {
+        Some(query) => target(&format!("{path}?{query}"))?,
+        None => target(path)?,
+    };
+    send(app, caller, service, target, request).await
+}
+
+fn target(text: &str) -> Result<PathAndQuery, Problem> {
+    text.parse()
+        .map_err(|_| Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", "no such resource"))
 }
 
 async fn send(
-    upstream: &Upstream,
-    call: reqwest::RequestBuilder,
-    retries: u8,
-) -> Result<reqwest::Response, Problem> {
-    let again = if retries > 0 { call.try_clone() } else { None };
-    match (call.send().await, again) {
-        (Ok(answer), _) => Ok(answer),
-        (Err(_), Some(again)) => again.send().await.map_err(|error| failed(upstream, &error)),
-        (Err(error), None) => Err(failed(upstream, &error)),
+    app: &App,
+    caller: &Caller,
+    service: Service,
+    target: PathAndQuery,
+    mut request: Request,
+) -> Result<Response, Problem> {
+    if forwarding::asks_for_upgrade(request.headers()) {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "UPGRADE_REFUSED",
+            "no other protocol is passed on",
+        ));
     }
-}
-
-/// A body over the limit breaks the call from the caller's side; everything else is the service's.
-fn failed(upstream: &Upstream, error: &reqwest::Error) -> Problem {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(one) = cause {
-        // Named by its words: its type belongs to a library that is not ours to depend on.
-        if one.to_string() == "length limit exceeded" {
-            return Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "BODY_TOO_LARGE",
-                "the body is too large",
-            );
+    let identity = Identity {
+        user: &caller.user,
+        tenant: &caller.tenant,
+        role: caller.role.as_str(),
+    };
+    let origin = Origin {
+        client: request.extensions().get::<ClientAddr>().map(|client| client.0),
+        https: request.extensions().get::<Secure>().is_some(),
+    };
+    let ids = request.extensions().get::<RequestIds>().map(RequestIds::headers);
+    forwarding::to_service(request.headers_mut(), identity, origin);
+    for (name, value) in ids.into_iter().flatten() {
+        if let Ok(value) = HeaderValue::from_maybe_shared(value.into_bytes()) {
+            request.headers_mut().insert(name, value);
         }
-        cause = one.source();
     }
-    let status = if error.is_connect() {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else {
-        StatusCode::BAD_GATEWAY
-    };
-    upstream.unavailable(status, &error.to_string())
-}
-
-fn passed_back(app: &App, answer: reqwest::Response) -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = answer.status();
-    *response.headers_mut() = answer.headers().clone();
-    forwarding::to_caller(response.headers_mut());
-    let endless = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-    let stream = answer.bytes_stream();
-    *response.body_mut() = if endless {
-        // An event stream would outlast any drain; its client is told to come back by its end.
-        let health = app.health().clone();
-        Body::from_stream(stream.take_until(Box::pin(async move { health.draining().await })))
-    } else {
-        Body::from_stream(stream)
-    };
-    response
+    // What the gateway knows of the call stays with it.
+    request.extensions_mut().clear();
+    let end = || unproven(app.clone(), caller.clone());
+    let mut answer = app.proxy().send(service, target, request, end).await?;
+    answer.extensions_mut().clear();
+    forwarding::to_caller(answer.headers_mut());
+    Ok(answer)
 }

@@ -1,12 +1,31 @@
 //! The gateway as a process: with its stores, without them, and with stand-ins for the services behind it.
 
+mod accounts;
+mod cli;
+mod edge;
+mod events;
+mod idempotency;
+mod issuer;
+mod keys;
+mod limits;
 mod login;
+mod openapi;
+mod passing;
 mod proxy;
+mod raw;
+mod refresh;
+mod replicas;
+mod revocation;
+mod rig;
 mod services;
+mod sessions;
 mod settings;
-mod stores;
+mod socket;
 mod upstream;
+mod workflows;
+mod ws;
 
+use nexus_gateway::domain;
 use serde_json::json;
 use testkit::{Postgres, Redis, Service, Starting};
 
@@ -21,6 +40,8 @@ fn gateway() -> Starting {
         .set("JWT_SECRET", SECRET)
         .set("ADMIN_USERNAME", "ada")
         .set("ADMIN_PASSWORD", PASSWORD)
+        // Tests poll.
+        .set("RATE_LIMIT_RPM", "1000000")
 }
 
 /// A gateway with its stores, in front of one service that stands for all four.
@@ -49,19 +70,22 @@ impl Stack {
 
     /// Waits until `/ready` says this word.
     async fn says(&self, word: &str) {
-        testkit::wait_for(word, std::time::Duration::from_secs(20), async || {
-            (self.service.get("/ready").await.body["status"] == word).then_some(())
-        })
-        .await;
+        says(&self.service, word).await;
     }
 
     async fn token(&self) -> String {
-        let answer = self
-            .service
-            .post("/auth/login", &json!({ "username": "ada", "password": PASSWORD }))
+        log_in(&self.service).await
+    }
+
+    /// Another replica over the same stores, ready.
+    async fn replica(&self) -> Service {
+        let service = behind(gateway(), &format!("http://{NOWHERE}"))
+            .set("DATABASE_URL", self.postgres.url())
+            .set("REDIS_URL", self.redis.url())
+            .start()
             .await;
-        assert_eq!(answer.status, 200, "{:?}", answer.body);
-        answer.body["access_token"].as_str().expect("a token").to_owned()
+        says(&service, "ready").await;
+        service
     }
 
     /// Status and code of a `GET` with a token.
@@ -75,6 +99,53 @@ impl Stack {
             .expect("an answer");
         (answer.status().as_u16(), answer.json().await.unwrap_or_default())
     }
+}
+
+/// Waits until `/ready` says this word: `degraded` is 200, too.
+async fn says(service: &Service, word: &str) {
+    testkit::wait_for(word, testkit::PATIENCE, async || {
+        (service.get("/ready").await.body["status"] == word).then_some(())
+    })
+    .await;
+}
+
+/// A token of the administrator.
+async fn log_in(service: &Service) -> String {
+    let body = login(service, "ada", PASSWORD).await;
+    body["access_token"].as_str().expect("a token").to_owned()
+}
+
+/// Logs in; the answer's body.
+async fn login(service: &Service, username: &str, password: &str) -> serde_json::Value {
+    let sent = json!({ "username": username, "password": password });
+    let answer = service.post("/auth/login", &sent).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    answer.body
+}
+
+/// Status and body of a call with a token, or without one where it is empty.
+async fn call(
+    service: &Service,
+    method: &str,
+    path: &str,
+    token: &str,
+    body: Option<serde_json::Value>,
+) -> (u16, serde_json::Value) {
+    let mut request = service.request(method, path);
+    if !token.is_empty() {
+        request = request.bearer_auth(token);
+    }
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let answer = request.send().await.expect("an answer");
+    (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+}
+
+/// Status and code of `GET /auth/me` with a token.
+async fn me(service: &Service, token: &str) -> (u16, String) {
+    let (status, body) = call(service, "GET", "/auth/me", token, None).await;
+    (status, body["code"].as_str().unwrap_or_default().to_owned())
 }
 
 fn behind(starting: Starting, upstream: &str) -> Starting {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{NOWHERE, Stack, upstream};
+use super::{NOWHERE, PASSWORD, Stack, call, login, upstream};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn identity_is_the_gateways_and_ids_go_along() {
@@ -54,13 +54,7 @@ async fn identity_is_the_gateways_and_ids_go_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_passes_without_a_token_and_nothing_but_what_is_listed() {
     let stack = Stack::start(&upstream::echo().await).await;
-    for path in [
-        "/workflows",
-        "/workflows/x/execute",
-        "/api/dataflow/models",
-        "/api/classify",
-        "/mcp",
-    ] {
+    for path in ["/executions", "/api/dataflow/models", "/api/classify", "/mcp"] {
         let answer = stack.service.get(path).await;
         assert_eq!(
             (answer.status, answer.body["code"].as_str()),
@@ -77,7 +71,7 @@ async fn nothing_passes_without_a_token_and_nothing_but_what_is_listed() {
         .build()
         .unwrap();
     let call = http
-        .get(format!("{}/workflows/redirect/x", stack.service.url()))
+        .get(format!("{}/api/dataflow/data/redirect", stack.service.url()))
         .bearer_auth(&token);
     assert_eq!(
         call.send().await.unwrap().status(),
@@ -88,11 +82,12 @@ async fn nothing_passes_without_a_token_and_nothing_but_what_is_listed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_are_limited_and_streams_end_with_the_gateway() {
-    let stack = Stack::start(&upstream::echo().await).await;
+    let echo = upstream::echo().await;
+    let stack = Stack::start(&echo).await;
     let token = stack.token().await;
     let large = stack
         .service
-        .request("POST", "/workflows")
+        .request("POST", "/api/dataflow/data/M")
         .bearer_auth(&token)
         .body(vec![b'x'; 11 << 20]);
     let refused = large.send().await.unwrap();
@@ -102,15 +97,62 @@ async fn bodies_are_limited_and_streams_end_with_the_gateway() {
 
     let stream = stack
         .service
-        .request("GET", "/workflows/stream/x")
+        .request("GET", "/api/dataflow/data/stream")
         .bearer_auth(&token);
     let mut open = stream.send().await.unwrap();
     assert_eq!(
         open.chunk().await.unwrap().as_deref(),
         Some(&b"data: first\n\n"[..])
     );
-    assert_eq!(stack.service.end().await, Some(0));
-    assert_eq!(open.chunk().await.unwrap(), None);
+    // One that answers a POST ends with its work, and is waited for.
+    let work = stack.service.request("POST", "/api/dataflow/data/work");
+    let mut work = work.bearer_auth(&token).send().await.unwrap();
+    assert_eq!(
+        work.chunk().await.unwrap().as_deref(),
+        Some(&b"data: first\n\n"[..])
+    );
+    let told = async {
+        assert_eq!(open.chunk().await.unwrap(), None);
+        reqwest::get(format!("{echo}/data/finish")).await.unwrap();
+        assert_eq!(
+            work.chunk().await.unwrap().as_deref(),
+            Some(&b"data: last\n\n"[..])
+        );
+        assert_eq!(work.chunk().await.unwrap(), None);
+    };
+    assert_eq!(tokio::join!(stack.service.end(), told).0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_away_from_all_tenants_is_the_operators() {
+    let stack = Stack::start(&upstream::echo().await).await;
+    let ada = stack.token().await;
+    let user = json!({ "username": "dep", "password": PASSWORD, "role": "deployer", "tenant": "other" });
+    let made = call(&stack.service, "POST", "/users", &ada, Some(user)).await;
+    assert_eq!(made.0, 201, "{}", made.1);
+    let dep = login(&stack.service, "dep", PASSWORD).await["access_token"].clone();
+    let dep = dep.as_str().unwrap();
+    let model = json!({ "name": "Product", "fields": {} });
+    let confirmed = json!({ "name": "Product", "fields": {}, "confirm": true });
+    for (method, path, body, expected) in [
+        ("POST", "models", Some(&model), 200),
+        ("POST", "migrations/plan", Some(&model), 200),
+        ("POST", "migrations/apply", Some(&model), 200),
+        ("POST", "migrations/apply", Some(&confirmed), 403),
+        ("POST", "migrations/rollback/1", None, 403),
+        ("DELETE", "models/Product", None, 403),
+    ] {
+        let path = format!("/api/dataflow/{path}");
+        let theirs = call(&stack.service, method, &path, dep, body.cloned()).await;
+        assert_eq!(theirs.0, expected, "{method} {path}: {}", theirs.1);
+        let ours = call(&stack.service, method, &path, &ada, body.cloned()).await;
+        assert_eq!(ours.0, 200, "{method} {path}: {}", ours.1);
+        // What was looked into arrives whole.
+        let bytes = body.map_or(0, |body| body.to_string().len());
+        for (status, seen) in [theirs, ours] {
+            assert!(status == 403 || seen["bytes"] == bytes, "{seen}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

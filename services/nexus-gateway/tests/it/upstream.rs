@@ -9,17 +9,23 @@ use axum::{
     routing::{any, get},
 };
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// A service that answers every call with what it received, and `/ready` with ready.
 pub(crate) async fn echo() -> String {
     let ready = async || Json(json!({ "status": "ready" }));
+    let finish = Arc::new(Notify::new());
+    let finished = finish.clone();
     let router = Router::new()
         .route("/ready", get(ready))
         .route(
-            "/workflows/redirect/x",
+            "/data/redirect",
             any(async || ([(header::LOCATION, "/elsewhere")], "").into_response_with(302)),
         )
-        .route("/workflows/stream/x", any(stream))
+        .route("/data/stream", any(stream))
+        .route("/data/work", any(async move || work(finished)))
+        .route("/data/finish", any(async move || finish.notify_one()))
         .fallback(received);
     serve(router).await
 }
@@ -37,6 +43,11 @@ pub(crate) async fn silent() -> String {
         }
     });
     format!("http://{address}")
+}
+
+/// A service that sends back what it receives, as it receives it.
+pub(crate) async fn mirror() -> String {
+    serve(Router::new().fallback(async |request: Request| request.into_body())).await
 }
 
 async fn serve(router: Router) -> String {
@@ -68,6 +79,18 @@ async fn stream() -> Response {
     use futures_util::StreamExt;
     let first = futures_util::stream::once(async { Ok::<_, std::io::Error>("data: first\n\n") });
     let body = Body::from_stream(first.chain(futures_util::stream::pending()));
+    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+}
+
+/// An event at once, and a last one once `/data/finish` is called.
+fn work(finished: Arc<Notify>) -> Response {
+    use futures_util::{StreamExt, stream::once};
+    let first = once(async { Ok::<_, std::io::Error>("data: first\n\n") });
+    let last = once(async move {
+        finished.notified().await;
+        Ok("data: last\n\n")
+    });
+    let body = Body::from_stream(first.chain(last));
     ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
