@@ -11,6 +11,7 @@ mod gates;
 mod measure;
 mod no_op;
 mod row;
+mod services;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::catalogue::{Catalogue, Service};
-use crate::cli::{BenchCase, BenchOptions, RunOptions};
+use crate::cleaning;
+use crate::cli::{BenchCase, BenchOptions, BenchWhat, RunOptions};
 use crate::context::Context;
 use crate::engine::{Engine, Lease, run_tag};
 use crate::exit::Exit;
@@ -43,24 +45,34 @@ const VERSION: u32 = 1;
 /// # Errors
 /// Exit 2 for an unknown service, exit 3 where no engine answers: nothing can be measured then.
 pub async fn run(context: &Context, options: &BenchOptions) -> Result<Exit> {
+    if let Some(BenchWhat::Services(options)) = &options.what {
+        return services::run(context, options).await;
+    }
     context.create_run_dir()?;
     let engine = context.engine().await?;
     let bench = Bench::new(context, &engine, options).await?;
+    cleaning::sweep_the_dead(context, &engine).await;
     let lease = Lease::take(&Lease::dir(), &context.run_id, context.estate(Some(&engine)))?;
     let rows = measure_all(&bench, options).await;
-    clean_up(&bench, lease).await;
+    cleaning::clean_up(context, &engine, lease).await;
     if let Some(signal) = context.interrupted() {
         return Ok(signal);
     }
     let failed = rows.iter().any(|row| row.failed.is_some());
-    Results::new(context, &engine, rows).write(context)?;
+    let header = Header::new(context, &engine, VERSION);
+    let results = Results { header, rows };
+    write(context, "bench", &results, &table::render(&results))?;
     Ok(if failed { Exit::Undecided } else { Exit::Passed })
 }
 
 /// The settings that every run of the benchmark shares.
 pub fn run_options(options: &BenchOptions) -> RunOptions {
+    let bases = match &options.what {
+        Some(BenchWhat::Services(services)) => services.bases,
+        None => options.bases,
+    };
     RunOptions {
-        bases: options.bases,
+        bases,
         ..RunOptions::default()
     }
 }
@@ -189,38 +201,23 @@ async fn measure_one(bench: &Bench<'_>, case: BenchCase) -> Vec<Row> {
     }
 }
 
-/// Nothing of the benchmark stays but logs: no copy, no container, no tag.
-async fn clean_up(bench: &Bench<'_>, lease: Lease) {
-    let folder = bench.folder();
-    if folder.exists()
-        && let Err(error) = std::fs::remove_dir_all(&folder)
-    {
-        report::complain(&format!("bench: {} stays: {error}", folder.display()));
-    }
-    match bench.engine.sweep(&bench.context.run_id).await {
-        Ok(_) => lease.end(),
-        Err(error) => report::complain(&format!("bench: the next run will sweep what is left: {error:#}")),
-    }
-}
-
-/// What the benchmark came to.
+/// Which run measured, and on what: what the document of every benchmark begins with.
 #[derive(Debug, Serialize)]
-struct Results {
+struct Header {
     version: u32,
     run_id: String,
     started_at: jiff::Timestamp,
     took_s: f64,
     /// What it was measured on.
     facts: Vec<String>,
-    rows: Vec<Row>,
 }
 
-impl Results {
-    fn new(context: &Context, engine: &Engine, rows: Vec<Row>) -> Self {
+impl Header {
+    fn new(context: &Context, engine: &Engine, version: u32) -> Self {
         let took = context.started.elapsed();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Results {
-            version: VERSION,
+        Header {
+            version,
             run_id: context.run_id.clone(),
             started_at: jiff::Timestamp::now() - jiff::SignedDuration::try_from(took).unwrap_or_default(),
             took_s: took.as_secs_f64().round(),
@@ -229,18 +226,25 @@ impl Results {
                 format!("{processors} processors"),
                 engine.identity(),
             ],
-            rows,
         }
     }
+}
 
-    fn write(&self, context: &Context) -> Result<()> {
-        let markdown = table::render(self);
-        let json = serde_json::to_vec_pretty(self)?;
-        for (name, content) in [("bench.json", json.as_slice()), ("bench.md", markdown.as_bytes())] {
-            let path = context.root.join("reports").join(name);
-            std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        report::say(markdown.trim_end());
-        Ok(())
+/// What the benchmark came to.
+#[derive(Debug, Serialize)]
+struct Results {
+    #[serde(flatten)]
+    header: Header,
+    rows: Vec<Row>,
+}
+
+/// Writes `reports/<name>.json` and `.md`, and prints the latter.
+fn write(context: &Context, name: &str, results: &impl Serialize, markdown: &str) -> Result<()> {
+    let json = serde_json::to_string_pretty(results)?;
+    for (ending, content) in [("json", json.as_str()), ("md", markdown)] {
+        let path = context.root.join("reports").join(format!("{name}.{ending}"));
+        std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    report::say(markdown.trim_end());
+    Ok(())
 }

@@ -94,6 +94,8 @@ pub enum Command {
     Rescan(RescanOptions),
     /// Measure side by side: our builds and gates against ordinary ones; never a verdict
     Bench(BenchOptions),
+    /// Feed the services' parsers with what libFuzzer makes up
+    Fuzz(FuzzOptions),
     /// Print the report of the latest run, or of the one named
     Report(ReportOptions),
     /// Sizes, boot times, memory and durations over the runs, and the commits where they jumped
@@ -132,6 +134,7 @@ impl Command {
             Command::Report(_)
             | Command::New(_)
             | Command::Bench(_)
+            | Command::Fuzz(_)
             | Command::Completions(_)
             | Command::Man(_) => Format::Human,
         }
@@ -501,7 +504,11 @@ pub enum BenchCase {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BenchOptions {
+    #[command(subcommand)]
+    pub what: Option<BenchWhat>,
+
     /// Only these cases (repeatable)
     #[arg(long, value_enum, value_name = "NAME")]
     pub only: Vec<BenchCase>,
@@ -517,6 +524,56 @@ pub struct BenchOptions {
     /// Where base and store images come from
     #[arg(long, value_enum, default_value_t, env = "HORME_BASES")]
     pub bases: BasesMode,
+}
+
+/// What else is measured than the pipeline itself.
+#[derive(Debug, Clone, Subcommand)]
+pub enum BenchWhat {
+    /// The services under load: as a process, in a container, behind a published port, beside a direct call and nginx
+    Services(ServiceBenchOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ServiceBenchOptions {
+    /// Only the loads of these services (repeatable)
+    #[arg(long, short = 's', value_name = "NAME")]
+    pub service: Vec<String>,
+
+    /// Only these loads (repeatable): services/<name>/loads/<LOAD>.json
+    #[arg(long, value_name = "LOAD")]
+    pub load: Vec<String>,
+
+    /// Samples of each side
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub repeat: u16,
+
+    /// How long a sample takes
+    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
+    pub seconds: f64,
+
+    /// Where base and store images come from
+    #[arg(long, value_enum, default_value_t, env = "HORME_BASES")]
+    pub bases: BasesMode,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let expected = || "expected seconds from 0.1 to 600".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| expected())?;
+    if (0.1..=600.0).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(expected())
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct FuzzOptions {
+    /// Only these targets: fuzz/fuzz_targets/<TARGET>.rs
+    pub target: Vec<String>,
+
+    /// How long each is fed
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
 }
 
 /// The forms in which the report of a run can be printed.

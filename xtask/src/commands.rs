@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::terminal::Board;
 use crate::verdict::Gate;
 use crate::{
-    bases, bench, cleaning, completions, pipeline, plan, planning, release, report, reproduce, rescan,
+    bases, bench, cleaning, completions, fuzz, pipeline, plan, planning, release, report, reproduce, rescan,
     scaffold, selftest, setup, showing, testing, trend, verify, why,
 };
 
@@ -62,6 +62,7 @@ pub async fn dispatch(command: Command, look: Look) -> Result<Exit> {
         }
         Command::New(options) => scaffold::run(&context(RunOptions::default())?, &options).await,
         Command::Bench(options) => bench::run(&context(bench::run_options(&options))?, &options).await,
+        Command::Fuzz(options) => fuzz::run(&context(RunOptions::default())?, &options).await,
         Command::Release(options) => {
             let run_options = RunOptions {
                 format: options.format,

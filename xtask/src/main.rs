@@ -19,6 +19,7 @@ mod event;
 mod evidence;
 mod exit;
 mod fingerprint;
+mod fuzz;
 mod gate;
 mod graph;
 mod hash;

@@ -6,7 +6,7 @@ mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -64,13 +64,7 @@ impl<'a> Stack<'a> {
         images: &'a [Built],
         log: &'static str,
     ) -> Result<Self> {
-        let secrets = context.run_dir.join("secrets");
-        let generate = context.root.join("compose/secrets/generate");
-        let call = process::Call::new([generate.into_os_string(), secrets.clone().into_os_string()]);
-        process::run_ok(context, &call.log(context.log(log))).await?;
-        // Whatever is written from here on holds none of them.
-        context.witness.learn_folder(&secrets);
-
+        secrets(context, log).await?;
         let files = compose::files("ci");
         let publish = compose::host(engine.published()?);
         let call = command(context, plan, &publish, &files, &["config", "--format", "json"]);
@@ -185,15 +179,7 @@ impl<'a> Stack<'a> {
 
     /// The variables that every story is given.
     pub fn given(&self) -> Result<Variables> {
-        let path = self.context.run_dir.join("secrets/admin_password");
-        let password =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let values = [
-            self.context.run_id.replace('-', "_"),
-            "admin".to_owned(),
-            password,
-        ];
-        Ok(GIVEN.map(str::to_owned).into_iter().zip(values).collect())
+        given(self.context, &self.context.run_dir.join("secrets"))
     }
 
     /// The engine's names of all networks that members of the stack are in.
@@ -289,12 +275,32 @@ pub fn cut_short<'a>(
     }
 }
 
-fn project(context: &Context) -> String {
+/// Makes the secrets of a run's stack, in a folder of the run.
+pub async fn secrets(context: &Context, log: &str) -> Result<PathBuf> {
+    let secrets = context.run_dir.join("secrets");
+    let generate = context.root.join("compose/secrets/generate");
+    let call = process::Call::new([generate.into_os_string(), secrets.clone().into_os_string()]);
+    process::run_ok(context, &call.log(context.log(log))).await?;
+    // Whatever is written from here on holds none of them.
+    context.witness.learn_folder(&secrets);
+    Ok(secrets)
+}
+
+/// The variables that every story is given.
+pub fn given(context: &Context, secrets: &Path) -> Result<Variables> {
+    let path = secrets.join("admin_password");
+    let password =
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let values = [context.run_id.replace('-', "_"), "admin".to_owned(), password];
+    Ok(GIVEN.map(str::to_owned).into_iter().zip(values).collect())
+}
+
+pub fn project(context: &Context) -> String {
     format!("horme-{}", context.run_id)
 }
 
 /// A compose command over the run's project, with its images and secrets.
-fn command(
+pub fn command(
     context: &Context,
     plan: &Plan,
     publish: &str,

@@ -2,6 +2,7 @@
 //! the pipeline only discovers and tells them. Here is how a step is asked and judged; `form.rs` has its shape.
 
 pub mod form;
+mod socket;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::context::Deadline;
+use crate::engine::{Container, Engine};
 use form::{Expect, Step};
 
 /// Name -> what `${name}` stands for.
@@ -23,11 +25,12 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How much of an answer is shown.
 const SHOWN: usize = 300;
 
-/// Asks through one edge.
-#[derive(Debug, Clone)]
-pub struct Teller {
+/// Asks through one edge, and inside one container.
+#[derive(Clone)]
+pub struct Teller<'a> {
     http: reqwest::Client,
-    base: String,
+    edge: SocketAddr,
+    inside: Option<(&'a Engine, &'a Container)>,
 }
 
 /// What came back.
@@ -39,14 +42,21 @@ pub struct Answer {
     json: Value,
 }
 
-impl Teller {
+impl<'a> Teller<'a> {
     /// Through the edge at this address.
     pub fn new(edge: SocketAddr) -> Result<Self> {
         let http = crate::http::client().no_proxy().timeout(PATIENCE).build()?;
         Ok(Teller {
             http,
-            base: format!("http://{edge}"),
+            edge,
+            inside: None,
         })
+    }
+
+    /// The same, where commands run inside this container.
+    pub fn inside(mut self, engine: &'a Engine, container: &'a Container) -> Self {
+        self.inside = Some((engine, container));
+        self
     }
 
     /// The same, where an answer has this long to arrive.
@@ -60,8 +70,46 @@ impl Teller {
     /// # Errors
     /// Where no whole answer came back; a timeout can be told by [`timed_out`].
     pub async fn ask(&self, step: &Step, variables: &Variables) -> Result<Answer> {
+        match (&step.exec, &step.socket, &step.send) {
+            (Some(words), _, _) => self.run(words, step, variables).await,
+            (None, Some(path), Some(send)) => {
+                let headers = step.headers.iter();
+                let headers = headers.map(|(name, value)| (name.clone(), filled(value, variables)));
+                let send = filled_json(send, variables);
+                let path = filled(path, variables);
+                let text = socket::ask(self.edge, &path, headers, &send);
+                let text = tokio::time::timeout(PATIENCE, text)
+                    .await
+                    .context("no answer in time")??;
+                Ok(Answer::new(step.expect.status, BTreeMap::new(), text))
+            }
+            _ => self.request(step, variables).await,
+        }
+    }
+
+    async fn run(&self, words: &[String], step: &Step, variables: &Variables) -> Result<Answer> {
+        let (engine, container) = self.inside.context("there is no container to run it in")?;
+        let words = words.iter().map(|word| filled(word, variables)).collect();
+        let environment = step.env.iter();
+        let environment = environment.map(|(name, value)| format!("{name}={}", filled(value, variables)));
+        let running = engine.exec_to_end(container, words, environment.collect());
+        let ended = tokio::time::timeout(PATIENCE, running)
+            .await
+            .with_context(|| format!("the command did not end within {} s", PATIENCE.as_secs()))??;
+        let expected = step.expect.exit.unwrap_or_default();
+        if ended.exit != Some(expected) {
+            let code = ended
+                .exit
+                .map_or("no exit code".to_owned(), |code| format!("exit code {code}"));
+            let said: String = ended.said().chars().take(SHOWN).collect();
+            bail!("expected exit code {expected}, got {code}: {said}");
+        }
+        Ok(Answer::new(step.expect.status, BTreeMap::new(), ended.stdout))
+    }
+
+    async fn request(&self, step: &Step, variables: &Variables) -> Result<Answer> {
         let method = step.method.parse().context("no method")?;
-        let url = format!("{}{}", self.base, filled(&step.path, variables));
+        let url = format!("http://{}{}", self.edge, filled(&step.path, variables));
         let mut request = self.http.request(method, url);
         for (header, value) in &step.headers {
             request = request.header(header, filled(value, variables));
@@ -72,12 +120,7 @@ impl Teller {
         let answer = request.send().await.context("no answer through the edge")?;
         let (status, headers) = (answer.status().as_u16(), words_of(answer.headers()));
         let text = answer.text().await.context("the answer broke off")?;
-        Ok(Answer {
-            status,
-            headers,
-            json: serde_json::from_str(&text).unwrap_or(Value::Null),
-            text,
-        })
+        Ok(Answer::new(status, headers, text))
     }
 
     /// Asks until the answer is as expected, once where the step does not say how long; then remembers of it
@@ -134,6 +177,23 @@ fn words_of(headers: &reqwest::header::HeaderMap) -> BTreeMap<String, String> {
 }
 
 impl Answer {
+    fn new(status: u16, headers: BTreeMap<String, String>, text: String) -> Self {
+        let stream = headers
+            .get("content-type")
+            .is_some_and(|kind| kind.starts_with("text/event-stream"));
+        let json = if stream {
+            last_event(&text)
+        } else {
+            serde_json::from_str(&text).ok()
+        };
+        Answer {
+            status,
+            headers,
+            json: json.unwrap_or(Value::Null),
+            text,
+        }
+    }
+
     /// Whether this is what was expected.
     ///
     /// # Errors
@@ -186,6 +246,12 @@ impl Answer {
     }
 }
 
+/// The last event of a stream that holds JSON.
+fn last_event(text: &str) -> Option<Value> {
+    let data = text.lines().rev().filter_map(|line| line.strip_prefix("data:"));
+    data.filter_map(|data| serde_json::from_str(data).ok()).next()
+}
+
 /// A value, `{"exists": true}`, or `{"contains": "text"}`.
 fn matches(place: &str, found: Option<&Value>, expected: &Value) -> Result<()> {
     let Some(found) = found else {
@@ -209,14 +275,21 @@ pub fn filled(text: &str, variables: &Variables) -> String {
     })
 }
 
-/// Every string inside a value filled; a string that is one variable and holds a number becomes that number.
+/// Every string inside a value filled; a string that is one variable and holds a number, a list or an object becomes
+/// that.
 fn filled_json(value: &Value, variables: &Variables) -> Value {
     match value {
         Value::String(text) => {
             let full = filled(text, variables);
             let whole = text.starts_with("${") && text.ends_with('}') && text.matches("${").count() == 1;
-            let number = whole.then(|| full.parse::<i64>().ok()).flatten();
-            number.map_or(Value::String(full), Value::from)
+            let number = whole.then(|| full.parse::<i64>().ok().map(Value::from)).flatten();
+            let parts = || {
+                serde_json::from_str(&full)
+                    .ok()
+                    .filter(|value: &Value| value.is_array() || value.is_object())
+            };
+            let meant = number.or_else(|| whole.then(parts).flatten());
+            meant.unwrap_or(Value::String(full))
         }
         Value::Array(list) => list.iter().map(|item| filled_json(item, variables)).collect(),
         Value::Object(object) => {
@@ -246,15 +319,24 @@ mod tests {
             filled_json(&body, &variables),
             json!({"id": 7, "name": "x 7", "nested_r1": ["r1"]})
         );
+        let saved = BTreeMap::from([("outputs".to_owned(), "{\"clean\":{\"title\":\"a\"}}".to_owned())]);
+        assert_eq!(
+            filled_json(&json!("${outputs}"), &saved),
+            json!({"clean": {"title": "a"}})
+        );
+        assert!(filled_json(&json!("x ${outputs}"), &saved).is_string());
+    }
+
+    #[test]
+    fn a_streams_last_event_is_its_answer() {
+        let headers = BTreeMap::from([("content-type".to_owned(), "text/event-stream".to_owned())]);
+        let text = "event: message\ndata: {\"a\": 1}\n\n: keepalive\n\ndata: {\"a\": 2}\n\ndata: bye\n\n";
+        assert_eq!(Answer::new(200, headers, text.to_owned()).json, json!({"a": 2}));
     }
 
     fn judged(expect: Value) -> String {
-        let answer = Answer {
-            status: 200,
-            headers: BTreeMap::from([("content-type".to_owned(), "text/html; charset=utf-8".to_owned())]),
-            text: "{\"outputs\": {\"id\": 7}}".to_owned(),
-            json: json!({"outputs": {"id": 7}}),
-        };
+        let headers = BTreeMap::from([("content-type".to_owned(), "text/html; charset=utf-8".to_owned())]);
+        let answer = Answer::new(200, headers, "{\"outputs\": {\"id\": 7}}".to_owned());
         let expect: Expect = serde_json::from_value(expect).unwrap();
         let judged = answer.judged(&expect, &Variables::new());
         judged.map_or_else(|error| error.to_string(), |()| "as expected".to_owned())

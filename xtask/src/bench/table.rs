@@ -9,7 +9,7 @@ use crate::report::escape;
 /// A heading, what it was measured on, and one line a row.
 pub fn render(results: &Results) -> String {
     let mut text = String::from("# Benchmark\n\n");
-    for fact in &results.facts {
+    for fact in &results.header.facts {
         let _ = writeln!(text, "- {}", escape(fact));
     }
     text.push_str("\n| case | ours | s | compared with | s | ratio | target | note |\n");
@@ -73,6 +73,7 @@ fn note(row: &Row) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Header;
     use super::super::row::Samples;
     use super::*;
 
@@ -91,11 +92,13 @@ mod tests {
             .against("six builds")
             .note("once");
         Results {
-            version: 1,
-            run_id: "20261121-101500-abcd".into(),
-            started_at: jiff::Timestamp::UNIX_EPOCH,
-            took_s: 1.0,
-            facts: vec!["2 processors".into(), "engine 26.1.5".into()],
+            header: Header {
+                version: 1,
+                run_id: "20261121-101500-abcd".into(),
+                started_at: jiff::Timestamp::UNIX_EPOCH,
+                took_s: 1.0,
+                facts: vec!["2 processors".into(), "engine 26.1.5".into()],
+            },
             rows: vec![
                 no_op.measured(samples(&[0.84, 0.8301, 0.9], &[1.7, 1.68, 1.72])),
                 gates.measured(samples(&[23.456], &[])),

@@ -16,6 +16,9 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 
+/// More than this of what a command inside a container says is not kept.
+const MOST_SAID: usize = 4 << 20;
+
 /// What to create. Every container of a gate runs under the constraints of production: a read-only root,
 /// no capabilities, no new privileges, limits on memory and processes.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +56,41 @@ pub enum Constraint {
 #[derive(Debug, Clone)]
 pub struct Container {
     pub id: String,
+}
+
+/// What a command inside a container came to.
+#[derive(Debug, Clone, Default)]
+pub struct Executed {
+    pub stdout: String,
+    pub stderr: String,
+    /// `None`: the engine does not tell.
+    pub exit: Option<i64>,
+}
+
+impl Executed {
+    /// # Errors
+    /// Exit 3: it says more than anybody would read.
+    fn take(&mut self, part: &LogOutput) -> Result<(), Failure> {
+        let (into, message) = match part {
+            LogOutput::StdOut { message } => (&mut self.stdout, message),
+            LogOutput::StdErr { message } => (&mut self.stderr, message),
+            _ => return Ok(()),
+        };
+        into.push_str(&String::from_utf8_lossy(message));
+        if self.stdout.len() + self.stderr.len() <= MOST_SAID {
+            return Ok(());
+        }
+        let what = format!(
+            "a command inside a container said more than {} MB",
+            MOST_SAID >> 20
+        );
+        Err(Failure::undecided(what, "let it say less"))
+    }
+
+    /// Both streams, one after the other.
+    pub fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
 }
 
 /// What the engine says of a container.
@@ -243,9 +281,21 @@ impl Engine {
 
     /// Runs a command inside a running container to its end; returns what it said on both streams.
     pub async fn exec(&self, container: &Container, command: Vec<String>) -> Result<String> {
+        let ended = self.exec_to_end(container, command, Vec::new()).await?;
+        Ok(ended.said())
+    }
+
+    /// The same, with variables (`NAME=value`) of its own, and with its exit code.
+    pub async fn exec_to_end(
+        &self,
+        container: &Container,
+        command: Vec<String>,
+        environment: Vec<String>,
+    ) -> Result<Executed> {
         let failed = |error: bollard::errors::Error| refused("run a command inside a container", &error);
         let config = ExecConfig {
             cmd: Some(command),
+            env: Some(environment),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             ..Default::default()
@@ -259,18 +309,22 @@ impl Engine {
             .docker
             .start_exec(&exec.id, None::<bollard::exec::StartExecOptions>)
             .await;
-        let mut output = String::new();
+        let mut ended = Executed::default();
         if let StartExecResults::Attached {
             output: mut stream, ..
         } = started.map_err(failed)?
         {
             while let Some(part) = next(&mut stream, "run a command inside a container").await? {
-                if let LogOutput::StdOut { message } | LogOutput::StdErr { message } = part {
-                    output.push_str(&String::from_utf8_lossy(&message));
-                }
+                ended.take(&part)?;
             }
         }
-        Ok(output)
+        ended.exit = self
+            .docker
+            .inspect_exec(&exec.id)
+            .await
+            .map_err(failed)?
+            .exit_code;
+        Ok(ended)
     }
 
     /// The containers of a compose project: service name -> container, running or not.
@@ -334,6 +388,18 @@ mod tests {
             status_code,
             message: message.to_owned(),
         }
+    }
+
+    #[test]
+    fn a_command_that_does_not_stop_talking_is_not_listened_to_for_ever() {
+        let part = LogOutput::StdErr {
+            message: vec![b'x'; MOST_SAID / 2].into(),
+        };
+        let mut ended = Executed::default();
+        ended.take(&part).unwrap();
+        ended.take(&part).unwrap();
+        let why = ended.take(&part).unwrap_err();
+        assert!(why.what.contains("more than 4 MB"), "{}", why.what);
     }
 
     #[test]

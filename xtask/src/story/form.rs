@@ -18,17 +18,33 @@ pub const GIVEN: [&str; 3] = ["run", "admin_username", "admin_password"];
 /// How long one step may be asked again at most.
 const LONGEST_RETRY_S: u64 = 120;
 
-/// One step: a request, what must come back, and what to remember of it.
+/// One step: what is asked, what must come back, and what to remember of it. It is a request (`method` and `path`), a
+/// message to a WebSocket (`socket` and `send`), or a command inside the container of the service whose story it is
+/// (`exec`).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     pub name: String,
+    #[serde(default)]
     pub method: String,
+    #[serde(default)]
     pub path: String,
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     #[serde(default)]
     pub body: Option<Value>,
+    /// The path of a WebSocket, opened for this step with its `headers`.
+    #[serde(default)]
+    pub socket: Option<String>,
+    /// JSON with a member `id`; the answer is the first message with the same one.
+    #[serde(default)]
+    pub send: Option<Value>,
+    /// A program and its arguments.
+    #[serde(default)]
+    pub exec: Option<Vec<String>>,
+    /// Variables of its environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
     pub expect: Expect,
     /// Variable -> JSON pointer (RFC 6901) into the answer.
     #[serde(default)]
@@ -38,11 +54,27 @@ pub struct Step {
     pub retry_until_s: Option<u64>,
 }
 
+impl Step {
+    /// What is asked, in a line.
+    pub fn shown(&self) -> String {
+        match (&self.exec, &self.socket) {
+            (Some(words), _) => words.join(" "),
+            (None, Some(path)) => format!("WebSocket {path}"),
+            (None, None) => format!("{} {}", self.method, self.path),
+        }
+    }
+}
+
 /// What an answer must be. A value is itself, `{"exists": true}` or `{"contains": "text"}`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
+    /// Of a request.
+    #[serde(default)]
     pub status: u16,
+    /// The exit code of a command; 0 where absent.
+    #[serde(default)]
+    pub exit: Option<i64>,
     /// JSON pointer -> value.
     #[serde(default)]
     pub json: BTreeMap<String, Value>,
@@ -155,6 +187,12 @@ pub fn traffic(path: &Path) -> Result<Traffic> {
         found.read_back.as_ref().map(|step| ("read_back", step)),
     ];
     for (key, step) in asked.into_iter().flatten() {
+        if step.method.is_empty() {
+            return Err(wrong(
+                path,
+                &format!("{key}: what goes on during a fault is a request"),
+            ));
+        }
         check(step, &mut known).map_err(|why| wrong(path, &format!("{key} '{}': {why}", step.name)))?;
         if step.retry_until_s.is_some() {
             return Err(wrong(
@@ -166,7 +204,8 @@ pub fn traffic(path: &Path) -> Result<Traffic> {
     Ok(found)
 }
 
-fn given() -> BTreeSet<String> {
+/// The names of what every story is given.
+pub fn given() -> BTreeSet<String> {
     GIVEN.map(str::to_owned).into()
 }
 
@@ -184,22 +223,70 @@ fn wrong(path: &Path, why: &str) -> anyhow::Error {
     let file: PathBuf = path.iter().skip_while(|part| *part != "services").collect();
     Failure::usage(
         format!("{}: {why}", file.display()),
-        "the form of a story is in the README's chapter on stories",
+        "the form of a story is in the README, under Stories",
     )
     .into()
 }
 
-/// What serde cannot see: values that no request could be made of, and variables that nothing sets.
-fn check(step: &Step, known: &mut BTreeSet<String>) -> Result<(), String> {
+/// Whether a step asks in one way, with all that belongs to it and nothing of another.
+fn check_asked(step: &Step) -> Result<(), String> {
+    let request = !step.method.is_empty() || !step.path.is_empty();
+    let ways = [request, step.socket.is_some(), step.exec.is_some()];
+    if ways.iter().filter(|way| **way).count() != 1 {
+        return Err("expected one of: method and path, socket and send, exec".to_owned());
+    }
+    if step.socket.is_some() != step.send.is_some() {
+        return Err("socket and send belong together".to_owned());
+    }
+    if let Some(words) = &step.exec {
+        let foreign = !step.headers.is_empty() || step.body.is_some() || !step.expect.headers.is_empty();
+        if words.is_empty() || foreign || step.expect.status != 0 {
+            return Err(
+                "exec: a program and its arguments, `env`, and what its `exit` and output are".to_owned(),
+            );
+        }
+        return Ok(());
+    }
+    if !step.env.is_empty() || step.expect.exit.is_some() {
+        return Err("env and expect.exit: of a command alone".to_owned());
+    }
+    let path = step.socket.as_ref().unwrap_or(&step.path);
+    if !path.starts_with('/') {
+        return Err(format!("path: '{path}' does not begin with '/'"));
+    }
+    match &step.send {
+        Some(send) => check_message(step, send),
+        None => check_request(step),
+    }
+}
+
+fn check_message(step: &Step, send: &Value) -> Result<(), String> {
+    if !send.get("id").is_some_and(Value::is_string) {
+        return Err("send: `id` is a text".to_owned());
+    }
+    if step.body.is_some() || step.expect.status != 0 || !step.expect.headers.is_empty() {
+        return Err("body, expect.status and expect.headers: of a request, not of a message".to_owned());
+    }
+    // Every answer has the message's id, an error's too: something has to tell them apart.
+    if step.expect.json.is_empty() && step.expect.contains.is_empty() {
+        return Err("expect: `json` or `contains`, or an error would be as good an answer".to_owned());
+    }
+    Ok(())
+}
+
+fn check_request(step: &Step) -> Result<(), String> {
     if step.method.parse::<reqwest::Method>().is_err() || step.method.to_uppercase() != step.method {
         return Err(format!("method: '{}' is no method", step.method));
-    }
-    if !step.path.starts_with('/') {
-        return Err(format!("path: '{}' does not begin with '/'", step.path));
     }
     if !(100..600).contains(&step.expect.status) {
         return Err(format!("expect.status: {} is no status", step.expect.status));
     }
+    Ok(())
+}
+
+/// What serde cannot see: values that no request could be made of, and variables that nothing sets.
+pub fn check(step: &Step, known: &mut BTreeSet<String>) -> Result<(), String> {
+    check_asked(step)?;
     let pointers = step.expect.json.keys().chain(step.save.values());
     if let Some(pointer) = pointers
         .into_iter()
@@ -213,13 +300,15 @@ fn check(step: &Step, known: &mut BTreeSet<String>) -> Result<(), String> {
     {
         return Err(format!("retry_until_s: from 1 to {LONGEST_RETRY_S}"));
     }
-    let mut text = format!("{} {:?} {:?}", step.path, step.headers, step.expect.contains);
+    let mut text = format!("{} {:?} {:?}", step.shown(), step.headers, step.expect.contains);
+    text.push_str(&format!("{:?}", step.env));
     let values = step
         .expect
         .json
         .values()
         .chain(step.expect.headers.values())
-        .chain(&step.body);
+        .chain(&step.body)
+        .chain(&step.send);
     values.for_each(|value| text.push_str(&value.to_string()));
     if let Some(unknown) = variables(&text).find(|name| !known.contains(*name)) {
         return Err(format!("nothing sets ${{{unknown}}} before it"));
@@ -268,6 +357,8 @@ mod tests {
                 .contains("nothing sets ${token}")
         );
         assert!(refused("[]").contains("no steps"));
+        let foreign = step(r#","env":{"A":"b"}"#);
+        assert!(refused(&foreign).contains("env and expect.exit: of a command alone"));
         assert!(refused("[{").contains("EOF"));
     }
 
@@ -291,6 +382,27 @@ mod tests {
         let path = folder.path().join("services/x/a.json");
         std::fs::write(&path, b"\xff").unwrap();
         assert!(usage(story(&path).unwrap_err()).contains("UTF-8"));
+    }
+
+    #[test]
+    fn a_message_is_judged_by_its_answer_and_by_nothing_of_a_request() {
+        let message = |expect: &str, more: &str| {
+            refused(&format!(
+                r#"[{{"name":"a","socket":"/ws","send":{{"id":"1"}},"expect":{expect}{more}}}]"#
+            ))
+        };
+        let silent = message("{}", "");
+        assert!(silent.contains("`json` or `contains`"), "{silent}");
+        let held = r#"{"json":{"/result":{"exists":true}}}"#;
+        for (expect, more) in [
+            (r#"{"status":200,"contains":["x"]}"#, ""),
+            (r#"{"headers":{"a":"b"},"contains":["x"]}"#, ""),
+            (held, r#","body":{}"#),
+        ] {
+            let why = message(expect, more);
+            assert!(why.contains("of a request, not of a message"), "{why}");
+        }
+        assert!(message(held, r#","env":{"A":"b"}"#).contains("of a command alone"));
     }
 
     #[test]

@@ -49,6 +49,7 @@ fn on_disk(checkout: &Checkout, run_id: &str) -> Vec<String> {
     let run_dir = checkout.path("reports").join(run_id);
     let mut paths = vec![
         checkout.path("state/horme/leases").join(run_id),
+        run_dir.join("bench"),
         run_dir.join("images"),
         run_dir.join("secrets"),
     ];

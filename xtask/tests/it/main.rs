@@ -9,6 +9,7 @@
 
 mod all_gates;
 mod arguments;
+mod bench;
 mod bolt;
 mod boot;
 mod bundle;

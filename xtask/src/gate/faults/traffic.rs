@@ -29,7 +29,7 @@ pub(super) struct Source {
     pub(super) service: String,
     pub(super) title: String,
     traffic: Traffic,
-    teller: Teller,
+    teller: Teller<'static>,
     /// Those given, and what the preparation saved.
     variables: Variables,
     next: AtomicUsize,

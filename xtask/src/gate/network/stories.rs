@@ -12,6 +12,7 @@ pub(super) async fn check(stack: &Stack<'_>) -> Result<Found> {
         for path in form::files(&stack.context.root.join(&service.dir).join("stories"))? {
             let steps = form::story(&path)?;
             let teller = Teller::new(stack.edge().await?)?;
+            let teller = teller.inside(stack.engine, stack.container(&service.name)?);
             let check = tell(&teller, &form::title(&path), &steps, stack.given()?).await;
             found.entry(service.name.clone()).or_default().push(check);
         }
@@ -19,17 +20,12 @@ pub(super) async fn check(stack: &Stack<'_>) -> Result<Found> {
     Ok(found)
 }
 
-async fn tell(teller: &Teller, title: &str, steps: &[form::Step], mut variables: Variables) -> Check {
+async fn tell(teller: &Teller<'_>, title: &str, steps: &[form::Step], mut variables: Variables) -> Check {
     let name = format!("story {title}");
     for (index, step) in steps.iter().enumerate() {
         if let Err(error) = teller.tell(step, &mut variables).await {
-            let path = story::filled(&step.path, &variables);
-            let detail = format!(
-                "step {} '{}' ({} {path}): {error:#}",
-                index + 1,
-                step.name,
-                step.method
-            );
+            let asked = story::filled(&step.shown(), &variables);
+            let detail = format!("step {} '{}' ({asked}): {error:#}", index + 1, step.name);
             if story::unreached(&error) {
                 return Check::undecided(
                     name,
