@@ -24,6 +24,12 @@ const CONFIGURATION: &str = "/etc/docker/daemon.json";
 const ENGINE_LOG: &str = "/var/log/horme/dockerd.log";
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Where an engine keeps the process ids of itself and of the containerd that it runs, and the programs' names.
+const PID_FILES: [(&str, &str); 2] = [
+    ("/var/run/docker.pid", "dockerd"),
+    ("/var/run/docker/containerd/containerd.pid", "containerd"),
+];
+
 /// What is wrong with the engine, if anything. `Ok` holds the connection.
 pub(super) async fn look(context: &Context) -> Result<Engine, Problem> {
     let problem = |what: &str, why: String, remedy: &str, fix: Fix| Problem {
@@ -110,6 +116,13 @@ pub(super) async fn start(context: &Context) -> Result<()> {
     let _under_way = context.board.step("starting the engine");
     let deadline = Deadline::within(START_DEADLINE);
     while !deadline.passed() && !context.cancel.is_cancelled() {
+        for (file, program) in PID_FILES {
+            if let Some(pid) = remove_stale(Path::new(file), program)? {
+                context.board.note(&format!(
+                    "setup: removed {file}: its process {pid} is no {program}"
+                ));
+            }
+        }
         let pid = process::start_detached(&Call::new(["dockerd"]), log)?;
         let alive = || Path::new(&format!("/proc/{pid}/exe")).exists();
         let answered = poll(deadline, Duration::from_millis(200), || async {
@@ -133,6 +146,32 @@ pub(super) async fn start(context: &Context) -> Result<()> {
     .into())
 }
 
+/// Removes a pid file that a hard end left behind and whose number is another process's by now (a machine that was
+/// started from a snapshot), or a dead one's that nobody collected: `dockerd` takes any process for its forerunner
+/// and refuses to start. Returns that number; `None` where the file says nothing wrong.
+fn remove_stale(file: &Path, program: &str) -> Result<Option<u32>> {
+    let Some(pid) = std::fs::read_to_string(file)
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok())
+    else {
+        return Ok(None);
+    };
+    let process = format!("/proc/{pid}");
+    if !Path::new(&process).exists() || runs(&process, program) {
+        return Ok(None);
+    }
+    std::fs::remove_file(file).with_context(|| format!("cannot remove the stale {}", file.display()))?;
+    Ok(Some(pid))
+}
+
+/// Whether a process of `/proc` is this program. A dead one that nobody collected has no program.
+fn runs(process: &str, program: &str) -> bool {
+    std::fs::read_link(format!("{process}/exe")).is_ok_and(|exe| {
+        let name = exe.file_name().unwrap_or_default().to_string_lossy();
+        name.trim_end_matches(" (deleted)") == program
+    })
+}
+
 /// A first configuration, where there is none: one that somebody wrote stays as it is.
 fn configure(context: &Context) -> Result<()> {
     if Path::new(CONFIGURATION).exists() {
@@ -147,4 +186,68 @@ fn configure(context: &Context) -> Result<()> {
         "{\"features\":{\"containerd-snapshotter\":true}}\n",
     )
     .context("cannot write daemon.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    struct Program(Child);
+
+    impl Drop for Program {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// A folder with a program of this name that runs, and the file with its number.
+    fn running(name: &str) -> (tempfile::TempDir, Program, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(name);
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let child = Command::new(&program).arg("60").spawn().unwrap();
+        let file = folder.path().join("engine.pid");
+        std::fs::write(&file, format!("{}\n", child.id())).unwrap();
+        (folder, Program(child), file)
+    }
+
+    #[test]
+    fn a_pid_file_of_an_engine_that_runs_stays() {
+        let (_folder, _program, file) = running("dockerd");
+        assert_eq!(remove_stale(&file, "dockerd").unwrap(), None);
+        assert!(file.exists());
+    }
+
+    #[test]
+    fn a_pid_file_whose_number_is_another_programs_goes() {
+        let (_folder, program, file) = running("cargo");
+        assert_eq!(remove_stale(&file, "dockerd").unwrap(), Some(program.0.id()));
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn a_pid_file_of_a_dead_engine_that_nobody_collected_goes() {
+        let (_folder, mut program, file) = running("dockerd");
+        program.0.kill().unwrap();
+        let process = format!("/proc/{}", program.0.id());
+        while runs(&process, "dockerd") {
+            std::thread::yield_now();
+        }
+        assert_eq!(remove_stale(&file, "dockerd").unwrap(), Some(program.0.id()));
+    }
+
+    #[test]
+    fn a_pid_file_that_says_nothing_wrong_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("engine.pid");
+        assert_eq!(remove_stale(&file, "dockerd").unwrap(), None);
+        for text in ["", "none", "4194305"] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(remove_stale(&file, "dockerd").unwrap(), None, "{text}");
+            assert!(file.exists(), "{text}");
+        }
+    }
 }
