@@ -189,6 +189,7 @@ fn configure(context: &Context) -> Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "programs to look at, not to work with")]
 mod tests {
     use std::process::{Child, Command};
 

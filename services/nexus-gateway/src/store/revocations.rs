@@ -340,3 +340,17 @@ async fn tell(redis: &mut ConnectionManager, entries: &[(String, u64)]) -> Redis
         .ignore();
     pipeline.query_async(redis).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dated_for_ever_is_kept_for_seconds_that_all_can_read() {
+        let soon = now_s() + 900;
+        assert_eq!(readable(soon), soon);
+        for far in [i64::MAX as u64, u64::MAX] {
+            assert!((LONGEST_S..1 << 53).contains(&readable(far)), "{far}");
+        }
+    }
+}
