@@ -204,12 +204,10 @@ mod tests {
         }
     }
 
-    /// A folder with a program of this name that runs, and the file with its number.
-    fn running(name: &str) -> (tempfile::TempDir, Program, std::path::PathBuf) {
+    /// A program that runs, `sleep`, and the file with its number.
+    fn running() -> (tempfile::TempDir, Program, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join(name);
-        std::fs::copy("/bin/sleep", &program).unwrap();
-        let child = Command::new(&program).arg("60").spawn().unwrap();
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
         let file = folder.path().join("engine.pid");
         std::fs::write(&file, format!("{}\n", child.id())).unwrap();
         (folder, Program(child), file)
@@ -217,27 +215,27 @@ mod tests {
 
     #[test]
     fn a_pid_file_of_an_engine_that_runs_stays() {
-        let (_folder, _program, file) = running("dockerd");
-        assert_eq!(remove_stale(&file, "dockerd").unwrap(), None);
+        let (_folder, _program, file) = running();
+        assert_eq!(remove_stale(&file, "sleep").unwrap(), None);
         assert!(file.exists());
     }
 
     #[test]
     fn a_pid_file_whose_number_is_another_programs_goes() {
-        let (_folder, program, file) = running("cargo");
+        let (_folder, program, file) = running();
         assert_eq!(remove_stale(&file, "dockerd").unwrap(), Some(program.0.id()));
         assert!(!file.exists());
     }
 
     #[test]
     fn a_pid_file_of_a_dead_engine_that_nobody_collected_goes() {
-        let (_folder, mut program, file) = running("dockerd");
+        let (_folder, mut program, file) = running();
         program.0.kill().unwrap();
         let process = format!("/proc/{}", program.0.id());
-        while runs(&process, "dockerd") {
+        while runs(&process, "sleep") {
             std::thread::yield_now();
         }
-        assert_eq!(remove_stale(&file, "dockerd").unwrap(), Some(program.0.id()));
+        assert_eq!(remove_stale(&file, "sleep").unwrap(), Some(program.0.id()));
     }
 
     #[test]
