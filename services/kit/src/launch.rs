@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::settings::Common;
-use crate::{Health, Routes, ServiceInfo, Settings, metrics, probe, serve, telemetry};
+use crate::{Health, Routes, ServiceInfo, Settings, log, metrics, probe, serve};
 
 /// Wrong usage.
 const USAGE: u8 = 2;
@@ -53,7 +53,7 @@ where
     if !settings.faults().is_empty() {
         return complain(info, &settings.faults().join("\n"), CONFIG);
     }
-    telemetry::start(&common.log_level);
+    log::start(&common.log_level);
     metrics::start();
     if !settings.missing().is_empty() {
         tracing::warn!(

@@ -18,6 +18,7 @@ pub mod health;
 mod identity;
 mod info;
 mod launch;
+mod log;
 mod metrics;
 mod patient;
 mod probe;

@@ -39,6 +39,5 @@ pub fn router(app: App) -> Router {
     let (router, document) = openapi::with_document(routes::all());
     let document = openapi::rendered(&document);
     app.publish(document.to_string(), docs::page(&document));
-    let follow = from_fn_with_state(app.clone(), routes::sessions::follow);
-    router.layer(follow).with_state(app)
+    router.with_state(app)
 }

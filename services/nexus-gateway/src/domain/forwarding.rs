@@ -77,19 +77,9 @@ pub struct Origin {
 /// of origin, and connection headers; with the identity that was proven and the origin that is known.
 pub fn to_service(headers: &mut HeaderMap, identity: Identity<'_>, origin: Origin) {
     let host = headers.remove(HOST);
-    drop_hop_by_hop(headers);
-    // Collecting nothing allocates nothing, and nobody forges as a rule.
-    let forged: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| names_identity(name.as_str()))
-        .cloned()
-        .collect();
-    for name in forged {
-        headers.remove(name);
-    }
-    for name in RENEWED {
-        headers.remove(name);
-    }
+    drop_named(headers, |name| {
+        is_hop_by_hop(name) || RENEWED.contains(&name) || names_identity(name)
+    });
     let own = [
         (X_USER, identity.user),
         (X_TENANT, identity.tenant),
@@ -134,7 +124,7 @@ fn tell_origin(headers: &mut HeaderMap, origin: Origin, host: Option<HeaderValue
 
 /// Turns a service's headers into those for the caller.
 pub fn to_caller(headers: &mut HeaderMap) {
-    drop_hop_by_hop(headers);
+    drop_named(headers, is_hop_by_hop);
 }
 
 /// Whether a call asks for another protocol than HTTP on its connection.
@@ -157,20 +147,26 @@ fn names_identity(name: &str) -> bool {
     name.starts_with('x') && IDENTITY.iter().any(|beginning| begins(beginning))
 }
 
-fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let listed: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .collect();
-        for name in listed {
-            headers.remove(name);
-        }
-    }
-    for name in HOP_BY_HOP {
+fn is_hop_by_hop(name: &str) -> bool {
+    HOP_BY_HOP.contains(&name)
+}
+
+/// Drops the headers of these names, and those that `Connection` names. A call has few headers: they are looked
+/// through, not asked for one by one.
+fn drop_named(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
+    let listed = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok());
+    let going: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| goes(name.as_str()))
+        .cloned()
+        .chain(listed)
+        .collect();
+    for name in going {
         headers.remove(name);
     }
 }

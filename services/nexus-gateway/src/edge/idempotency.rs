@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::STORE_PATIENCE;
 use crate::{
     config::Edge,
-    routes::caller::Caller,
+    routes::{caller::Caller, sessions},
     state::App,
     store::{Claim, Claimed, Idempotency, Kept, Owner},
 };
@@ -91,7 +91,7 @@ impl Once<'_> {
             Claimed::Ours(claim) => {
                 let request = Request::from_parts(parts, Body::from(body));
                 let place = Place { store, owner, claim };
-                made(place, times, request, next).await
+                made(self.app.clone(), place, times, request, next).await
             }
             Claimed::Kept(kept) => Ok(replayed(kept)),
             Claimed::InFlight => Err(Problem::new(
@@ -177,10 +177,16 @@ impl Place {
 }
 
 /// Makes the call to its end, even if its caller goes away: another one may come for the answer.
-async fn made(place: Place, times: Times, request: Request, next: Next) -> Result<Response, Problem> {
+async fn made(
+    app: App,
+    place: Place,
+    times: Times,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let making = kit::carrying_ids(async move {
         let begun = Instant::now();
-        let response = next.run(request).await;
+        let response = sessions::follow(&app, request, next).await;
         match times.leave_open(response.status(), begun.elapsed()) {
             // The claim stays to its end: made again at once, the call might be made twice.
             true => response,

@@ -23,7 +23,10 @@ use crate::{
     config::Edge,
     domain::{client::ClientAddr, limits::Verdict},
     error::Error,
-    routes::caller::{self, API_KEY, BadKey, Caller},
+    routes::{
+        caller::{self, API_KEY, BadKey, Caller},
+        sessions,
+    },
     state::App,
 };
 
@@ -118,7 +121,7 @@ impl Inner {
                     .await
                     .unwrap_or_else(Problem::into_response)
             }
-            _ => next.run(request).await,
+            _ => sessions::follow(&self.app, request, next).await,
         };
         if let Some(call) = audited {
             call.ended(response.status());

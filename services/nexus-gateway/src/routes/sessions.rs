@@ -214,13 +214,13 @@ async fn join(
 
 /// A call with `X-Session-ID` is a use of that session by the call's channel; one that names no session of the
 /// caller's is refused. Services behind the gateway receive the header once, checked.
-pub(crate) async fn follow(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn follow(app: &App, request: Request, next: Next) -> Response {
     // `/ws` looks at it itself, once it knows whose connection it is.
     if !request.headers().contains_key(SESSION_ID) || request.uri().path().starts_with("/ws") {
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();
-    match checked(&app, &parts).await {
+    match checked(app, &parts).await {
         Ok(Some((caller, id))) => {
             parts.headers.insert(SESSION_ID, id);
             parts.extensions.insert(caller);
