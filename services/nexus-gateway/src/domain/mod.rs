@@ -6,6 +6,7 @@ pub mod call;
 pub mod client;
 pub mod crypto;
 pub mod forwarding;
+pub mod headers;
 pub mod interest;
 pub mod jwks;
 pub mod keys;

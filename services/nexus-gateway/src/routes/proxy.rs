@@ -14,7 +14,8 @@ use super::caller::{Caller, unproven};
 use crate::{
     domain::{
         client::ClientAddr,
-        forwarding::{self, Change, Identity, Origin, Service},
+        forwarding::{self, Change, Service},
+        headers::{self, Identity, Origin},
         roles::Role,
     },
     edge::Secure,
@@ -151,7 +152,7 @@ async fn send(
     target: PathAndQuery,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    if forwarding::asks_for_upgrade(request.headers()) {
+    if headers::asks_for_upgrade(request.headers()) {
         return Err(Problem::new(
             StatusCode::BAD_REQUEST,
             "UPGRADE_REFUSED",
@@ -168,7 +169,7 @@ async fn send(
         https: request.extensions().get::<Secure>().is_some(),
     };
     let ids = request.extensions().get::<RequestIds>().map(RequestIds::headers);
-    forwarding::to_service(request.headers_mut(), identity, origin);
+    headers::to_service(request.headers_mut(), identity, origin);
     for (name, value) in ids.into_iter().flatten() {
         if let Ok(value) = HeaderValue::from_maybe_shared(value.into_bytes()) {
             request.headers_mut().insert(name, value);
@@ -179,6 +180,6 @@ async fn send(
     let end = || unproven(app.clone(), caller.clone());
     let mut answer = app.proxy().send(service, target, request, end).await?;
     answer.extensions_mut().clear();
-    forwarding::to_caller(answer.headers_mut());
+    headers::to_caller(answer.headers_mut());
     Ok(answer)
 }
