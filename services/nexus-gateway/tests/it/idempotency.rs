@@ -75,7 +75,7 @@ async fn a_call_with_a_key_is_made_once() {
         let starting = behind(gateway(), &server.url)
             .set("DATABASE_URL", postgres.url())
             .set("REDIS_URL", redis.url())
-            .set("REQUEST_TIMEOUT", "2");
+            .set("REQUEST_TIMEOUT", "5");
         let service = starting.start().await;
         super::says(&service, "ready").await;
         service

@@ -13,12 +13,12 @@ async fn sliding_lives_on_while_it_is_used_and_fixed_does_not() {
     let redis = Redis::start().await;
     let store = store(&redis);
     let ada = owner("acme", "ada");
-    let sliding = store.create(&ada, &new(Mode::Sliding, 2000)).await.unwrap();
-    let fixed = store.create(&ada, &new(Mode::Fixed, 2000)).await.unwrap();
+    let sliding = store.create(&ada, &new(Mode::Sliding, 5000)).await.unwrap();
+    let fixed = store.create(&ada, &new(Mode::Fixed, 5000)).await.unwrap();
     let begun = std::time::Instant::now();
     // Used every 50 ms for more than twice its time.
     let mut fixed_ended = None;
-    while begun.elapsed() < Duration::from_millis(4500) {
+    while begun.elapsed() < Duration::from_secs(11) {
         store
             .touch(&ada, &sliding.session_id, Channel::Api)
             .await
@@ -31,7 +31,7 @@ async fn sliding_lives_on_while_it_is_used_and_fixed_does_not() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let ended = fixed_ended.expect("it is fixed");
-    assert!(ended > Duration::from_millis(1500), "{ended:?}");
+    assert!(ended > Duration::from_secs(4), "{ended:?}");
     assert_eq!(store.list(&ada).await.unwrap().len(), 1);
     testkit::wait_for("the end of the sliding one", testkit::PATIENCE, async || {
         store.list(&ada).await.unwrap().is_empty().then_some(())
