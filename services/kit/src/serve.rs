@@ -43,9 +43,12 @@ pub fn with_common_routes(own: impl Into<Routes>, health: &Health, common: &Comm
                 "the resource has no such method",
             )
         })
-        .layer(DefaultBodyLimit::max(common.body_limit_bytes))
         .layer(from_fn_with_state(
-            (common.request_timeout, health.clone()),
+            Terms {
+                health: health.clone(),
+                time: common.request_timeout,
+                body: DefaultBodyLimit::max(common.body_limit_bytes),
+            },
             admitted,
         ));
     around(all).layer(from_fn(observed))
@@ -72,21 +75,26 @@ async fn version(State(health): State<Health>) -> Response {
     Json(json!({ "name": info.name, "version": info.version, "revision": info.revision })).into_response()
 }
 
-/// Counts what is in flight, and gives it `REQUEST_TIMEOUT` to produce its answer's head. While draining, probes alone
-/// are answered; new work is refused.
-async fn admitted(
-    State((limit, health)): State<(Duration, Health)>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// On what a request is let in.
+#[derive(Clone)]
+struct Terms {
+    health: Health,
+    time: Duration,
+    body: DefaultBodyLimit,
+}
+
+/// Counts what is in flight, limits its body, and gives it `REQUEST_TIMEOUT` to produce its answer's head. While
+/// draining, probes alone are answered; new work is refused.
+async fn admitted(State(terms): State<Terms>, mut request: Request, next: Next) -> Response {
     let probe = telemetry::is_probe(request.uri().path());
-    let in_flight = if probe { None } else { health.enter() };
+    let in_flight = if probe { None } else { terms.health.enter() };
     if in_flight.is_none() && !probe {
         return Problem::unavailable("DRAINING", "the service is ending", "told to end")
             .header(header::CONNECTION, "close")
             .into_response();
     }
-    match tokio::time::timeout(limit, next.run(request)).await {
+    terms.body.apply(&mut request);
+    match tokio::time::timeout(terms.time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::unavailable("REQUEST_TIMEOUT", "the request took too long", "deadline passed")
             .into_response(),
