@@ -128,8 +128,24 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
         .flatten()
 }
 
-/// What every operation has: its errors.
+/// A summary is a title: one sentence, without its full stop. What follows in the first paragraph describes.
+fn title(operation: &mut Operation) {
+    let Some(words) = operation.summary.take() else {
+        return;
+    };
+    let words = words.replace('\n', " ");
+    let (first, rest) = words.split_once(". ").unwrap_or((&words, ""));
+    if !rest.is_empty() {
+        let more = operation.description.take().filter(|more| !more.is_empty());
+        let more = more.map(|more| format!("\n\n{more}")).unwrap_or_default();
+        operation.description = Some(format!("{rest}{more}"));
+    }
+    operation.summary = Some(first.trim_end_matches('.').to_owned());
+}
+
+/// What every operation has: a title, and its errors.
 fn complete(operation: &mut Operation) {
+    title(operation);
     let problem = || {
         let schema = RefOr::Ref(Ref::from_schema_name("Problem"));
         ContentBuilder::new().schema(Some(schema)).build()
@@ -220,6 +236,17 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_first_sentence_describes() {
+        let mut operation = OperationBuilder::new()
+            .summary(Some("Does this. Needs\nthat."))
+            .description(Some("More."))
+            .build();
+        title(&mut operation);
+        assert_eq!(operation.summary.as_deref(), Some("Does this"));
+        assert_eq!(operation.description.as_deref(), Some("Needs that.\n\nMore."));
+    }
+
+    #[test]
     fn every_operation_has_a_summary_a_known_tag_and_its_errors() {
         let document = rendered(&with_document(crate::routes::all()).1);
         let tags: Vec<&Value> = document["tags"]
@@ -230,7 +257,8 @@ mod tests {
             .collect();
         for (method, path) in documented(&document) {
             let operation = &document["paths"][&path][&method];
-            assert!(operation["summary"].is_string(), "{method} {path}");
+            let title = operation["summary"].as_str().unwrap_or(".");
+            assert!(!title.ends_with('.') && !title.contains(". "), "{method} {path}");
             assert!(tags.contains(&&operation["tags"][0]), "{method} {path}");
             assert!(operation["responses"]["default"].is_object(), "{method} {path}");
             let public = operation["security"][0]
