@@ -89,7 +89,7 @@ fn new_id() -> String {
     })
 }
 
-/// Two digits a byte. Each request needs it twice, and `format!` takes ten times as long.
+/// Two digits a byte. Each request needs it twice, and `format!` makes an id take twice the instructions.
 fn hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
     let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];

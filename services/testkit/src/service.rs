@@ -176,6 +176,28 @@ impl Service {
             .timeout(PATIENCE)
     }
 
+    /// Its metrics, as `GET /metrics` gives them.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub async fn metrics(&self) -> String {
+        let answer = self.request("GET", "/metrics").send().await;
+        let page = answer.expect("an answer").text().await;
+        page.expect("a text")
+    }
+
+    /// Its resident memory, as it tells it.
+    ///
+    /// # Panics
+    /// It does not answer, or does not tell.
+    pub async fn resident_bytes(&self) -> f64 {
+        let page = self.metrics().await;
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+        line.expect("the metric").parse().expect("a number")
+    }
+
     /// # Panics
     /// The service does not answer; so with every call below.
     pub async fn get(&self, path: &str) -> Answer {

@@ -8,16 +8,11 @@ use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection};
 use testkit::{Postgres, Redis, Service, wait_for};
 
-use crate::{WAITING, at_least, bare};
+use crate::{WAITING, at_least, replica};
 
-async fn replica(postgres: &Postgres, redis: &Redis) -> Service {
-    let service = bare()
-        .set("DATABASE_URL", postgres.url())
-        .set("REDIS_URL", redis.url())
-        .set("DB_ACQUIRE_TIMEOUT", "20")
-        .start()
-        .await;
-    service.ready().await;
+/// A replica that keeps answers from its first call on.
+async fn keeping(postgres: &Postgres, redis: &Redis) -> Service {
+    let service = replica(postgres, redis).await;
     wait_for("redis", testkit::PATIENCE, async || {
         let ready = service.get("/ready").await;
         (ready.body["checks"]["redis"]["state"] == "up").then_some(())
@@ -45,7 +40,7 @@ async fn hit(service: &Service, parameters: Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_kept_and_never_stale() {
     let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
-    let (one, two) = tokio::join!(replica(&postgres, &redis), replica(&postgres, &redis));
+    let (one, two) = tokio::join!(keeping(&postgres, &redis), keeping(&postgres, &redis));
     let model = json!({ "name": "Counter", "fields": { "n": "int" } });
     assert_eq!(one.post("/models", &model).await.status, 201);
     assert_eq!(one.post("/data/Counter", &json!({ "n": 0 })).await.status, 201);

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use contract::events::{Event, FIELD, STREAM};
 use redis::streams::StreamRangeReply;
 use serde_json::{Value, json};
-use testkit::{Postgres, Redis, Service, wait_for};
+use testkit::{Postgres, Redis, wait_for};
 
-use crate::{bare, refusal};
+use crate::{refusal, replica};
 
 async fn stream(redis: &Redis) -> Option<Vec<Event>> {
     let client = redis::Client::open(redis.url()).expect("an event of the stream");
@@ -37,17 +37,6 @@ async fn told(redis: &Redis, count: usize) -> Vec<Event> {
         stream(redis).await.filter(|events| distinct(events) >= count)
     })
     .await
-}
-
-async fn replica(postgres: &Postgres, redis: &Redis) -> Service {
-    let service = bare()
-        .set("DATABASE_URL", postgres.url())
-        .set("REDIS_URL", redis.url())
-        .set("DB_ACQUIRE_TIMEOUT", "20")
-        .start()
-        .await;
-    service.ready().await;
-    service
 }
 
 #[tokio::test(flavor = "multi_thread")]

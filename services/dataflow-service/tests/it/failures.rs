@@ -97,14 +97,7 @@ async fn every_failure_has_its_code_and_field_and_tells_no_value() {
 
     collides(&service, &mut direct).await;
 
-    let metrics = service
-        .request("GET", "/metrics")
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let metrics = service.metrics().await;
     for name in [
         "dataflow_node_calls_total",
         "dataflow_slow_calls_total",

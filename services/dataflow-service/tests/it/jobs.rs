@@ -243,16 +243,7 @@ async fn retention_and_reindex_keep_tables_in_order_and_dead_letters_are_kept() 
     let mut direct = PgConnection::connect(&postgres.url()).await.unwrap();
     sqlx::raw_sql(old).execute(&mut direct).await.unwrap();
 
-    let request = service.request("POST", "/jobs").header("X-Tenant-ID", "acme");
-    let made = request
-        .json(&json!({ "kind": "retention", "model": "Visit" }))
-        .send()
-        .await
-        .unwrap();
-    let id = made.json::<Value>().await.unwrap()["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = begun(&service, "retention", "Visit").await;
     let done = wait_for("retention", testkit::PATIENCE, async || {
         let job = as_tenant(&service, "GET", &format!("/jobs/{id}"), "acme")
             .await
@@ -298,16 +289,7 @@ async fn retention_and_reindex_keep_tables_in_order_and_dead_letters_are_kept() 
         2400
     );
 
-    let request = service.request("POST", "/jobs").header("X-Tenant-ID", "acme");
-    let made = request
-        .json(&json!({ "kind": "reindex", "model": "Visit" }))
-        .send()
-        .await
-        .unwrap();
-    let id = made.json::<Value>().await.unwrap()["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = begun(&service, "reindex", "Visit").await;
     wait_for("reindex", testkit::PATIENCE, async || {
         let job = as_tenant(&service, "GET", &format!("/jobs/{id}"), "acme")
             .await
@@ -321,16 +303,7 @@ async fn retention_and_reindex_keep_tables_in_order_and_dead_letters_are_kept() 
         .execute(&mut direct)
         .await
         .unwrap();
-    let request = service.request("POST", "/jobs").header("X-Tenant-ID", "acme");
-    let made = request
-        .json(&json!({ "kind": "retention", "model": "Trace" }))
-        .send()
-        .await
-        .unwrap();
-    let id = made.json::<Value>().await.unwrap()["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = begun(&service, "retention", "Trace").await;
     let path = format!("/jobs/{id}");
     let dead = wait_for("a dead letter", testkit::PATIENCE, async || {
         let job = as_tenant(&service, "GET", &path, "acme").await.body;
@@ -356,4 +329,18 @@ async fn retention_and_reindex_keep_tables_in_order_and_dead_letters_are_kept() 
         refusal(&as_tenant(&service, "DELETE", &path, "acme").await),
         (409, "DF-505")
     );
+}
+
+/// Begins a job of the tenant `acme`; its id.
+async fn begun(service: &Service, kind: &str, model: &str) -> String {
+    let request = service.request("POST", "/jobs").header("X-Tenant-ID", "acme");
+    let made = request
+        .json(&json!({ "kind": kind, "model": model }))
+        .send()
+        .await
+        .unwrap();
+    made.json::<Value>().await.unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }

@@ -23,11 +23,23 @@ mod tenancy;
 mod vector;
 
 use sqlx::{Connection, Executor, PgConnection, Row};
-use testkit::{Answer, Postgres, Service, wait_for};
+use testkit::{Answer, Postgres, Redis, Service, wait_for};
 
 /// The service with its database, ready.
 async fn ready(postgres: &Postgres) -> Service {
     let service = binary().set("DATABASE_URL", postgres.url()).start().await;
+    service.ready().await;
+    service
+}
+
+/// The service with both stores, ready. Several of them may begin at once.
+async fn replica(postgres: &Postgres, redis: &Redis) -> Service {
+    let service = bare()
+        .set("DATABASE_URL", postgres.url())
+        .set("REDIS_URL", redis.url())
+        .set("DB_ACQUIRE_TIMEOUT", "20")
+        .start()
+        .await;
     service.ready().await;
     service
 }

@@ -226,14 +226,7 @@ async fn a_service_that_fails_is_left_alone_and_asked_again(stores: &Stores) {
         (&body["code"], &body["upstream"]),
         (&"UPSTREAM_UNAVAILABLE".into(), &"dataflow-service".into())
     );
-    let metrics = service
-        .request("GET", "/metrics")
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let metrics = service.metrics().await;
     let open = "gateway_upstream_breaker_open{upstream=\"dataflow-service\"} 1";
     assert!(metrics.contains(open), "{metrics}");
     let board = service.get("/health/services").await.body;
@@ -316,7 +309,7 @@ async fn bodies_stream_both_ways_in_little_memory() {
     drop(pieces);
     assert_eq!(answer.chunk().await.unwrap(), None);
 
-    let before = resident_bytes(&service).await;
+    let before = service.resident_bytes().await;
     let piece = vec![7_u8; 1 << 20];
     let many = futures_util::stream::iter((0..100).map(move |_| Ok::<_, std::io::Error>(piece.clone())));
     let mut back = post(reqwest::Body::wrap_stream(many))
@@ -328,27 +321,12 @@ async fn bodies_stream_both_ways_in_little_memory() {
     while let Some(piece) = back.next().await {
         let piece = piece.unwrap();
         if (bytes >> 24) != (bytes + piece.len()) >> 24 {
-            most = most.max(resident_bytes(&service).await);
+            most = most.max(service.resident_bytes().await);
         }
         bytes += piece.len();
     }
     assert_eq!(bytes, 100 << 20);
     assert!(most - before < 16e6, "{before} -> {most}");
-}
-
-async fn resident_bytes(service: &Service) -> f64 {
-    let metrics = service
-        .request("GET", "/metrics")
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
-    let line = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
-    line.expect("the metric").parse().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -451,29 +451,14 @@ async fn a_revoked_token_ends_its_connections() {
 async fn a_thousand_idle_connections_are_cheap() {
     let replicas = Replicas::with("http://127.0.0.1:9", &[("WS_MAX_PER_USER", "2000")]).await;
     let (url, ada) = (replicas.one.url(), token("ada"));
-    let resident = async || {
-        let page = replicas
-            .one
-            .request("GET", "/metrics")
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
-        let line = page
-            .lines()
-            .find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
-        line.unwrap().parse::<f64>().unwrap()
-    };
     drop(connected(url, &ada).await);
-    let before = resident().await;
+    let before = replicas.one.resident_bytes().await;
     let mut sockets = Vec::new();
     for _ in 0..20 {
         let opening = (0..50).map(|_| connected(url, &ada));
         sockets.extend(futures_util::future::join_all(opening).await);
     }
-    let each = (resident().await - before) / sockets.len() as f64;
+    let each = (replicas.one.resident_bytes().await - before) / sockets.len() as f64;
     assert!(each < 40_000.0, "{each} bytes for each of {}", sockets.len());
     for socket in sockets.iter_mut().step_by(100) {
         assert_eq!(ask(socket, "ping", json!({})).await["result"]["pong"], true);
